@@ -50,30 +50,8 @@ pub fn init(base: BaseKind, root: &Root) -> Result<InitKind, FileError> {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) const FULL: &str = r#"
-format = 1
-site = "lab"
-node = "node-1"
-base = "micro"
-roles = ["hello"]
-[variables]
-greeting = "hi"
-[[network]]
-name = "lan0"
-mac = "52:54:00:AB:cd:ef"
-dhcp = true
-addresses = ["192.0.2.10/24", "2001:db8::1/64"]
-gateway = "192.0.2.1"
-dns = ["192.0.2.53"]
-[console]
-login = "shell"
-[configure]
-deadline = 7
-retries = 1
-[hardening]
-user-namespaces = "all"
-modules = "closed"
-"#;
+    /// The sample of the format's own tests, in `handoff`.
+    pub(crate) const FULL: &str = include_str!("../../handoff/src/node_settings/sample.toml");
 
     pub(crate) fn parse(text: &str) -> Result<NodeSettings, NodeError> {
         let folder = tempfile::tempdir().unwrap();

@@ -141,13 +141,6 @@ impl<'a, E: Classified> Field<'a, E> {
     }
 }
 
-impl<'a> Field<'a, Error> {
-    #[expect(clippy::unnecessary_wraps, reason = "the method of other types, in NotClassified, returns none")]
-    pub(crate) fn classified(&self) -> Option<&'a dyn Classified> {
-        Some(&*self.0.0)
-    }
-}
-
 /// What [`Field`] returns for any other type: a method of the type itself has precedence over one of a trait.
 pub(crate) trait NotClassified<'a> {
     fn classified(&self) -> Option<&'a dyn Classified> {

@@ -9,6 +9,7 @@ mod beneath;
 pub mod boot;
 pub mod browse;
 pub mod cli;
+pub mod default_site;
 pub mod details;
 pub mod diff;
 pub mod disks;

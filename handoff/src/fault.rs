@@ -79,39 +79,40 @@ impl Fault {
         }
     }
 
-    /// The actions that are valid for this fault, the most forgiving first. A boot without a root cannot be degraded,
-    /// and only a fault that leaves all of the node's files in their places may pass for an ordinary boot.
+    /// Why this fault cannot have `action`; `None` if it can. A boot without a root cannot be degraded, and only a fault
+    /// that leaves all of the node's files in their places may pass for an ordinary boot.
     #[must_use]
-    pub fn actions(self) -> &'static [FaultAction] {
-        match self {
-            Self::SecretPartition | Self::Identity | Self::Seal | Self::Repair | Self::Install => {
-                &[FaultAction::Degraded, FaultAction::Reboot, FaultAction::Rescue]
+    pub fn refusal(self, action: FaultAction) -> Option<&'static str> {
+        let (is_valid, why) = match action {
+            FaultAction::Repair => (self == Self::FileDiffers, "there is no file that could be repaired"),
+            FaultAction::Continue => {
+                (self == Self::Configure, "without the node's files the boot must not pass for an ordinary one")
             }
-            Self::FileDiffers => {
-                &[FaultAction::Repair, FaultAction::Degraded, FaultAction::Reboot, FaultAction::Rescue]
-            }
-            Self::Root => &[FaultAction::Reboot, FaultAction::Rescue],
-            Self::Configure => {
-                &[FaultAction::Continue, FaultAction::Degraded, FaultAction::Reboot, FaultAction::Rescue]
-            }
-        }
+            FaultAction::Degraded => (self != Self::Root, "the boot cannot go on without a root"),
+            FaultAction::Reboot | FaultAction::Rescue => return None,
+        };
+        (!is_valid).then_some(why)
+    }
+
+    /// The actions that are valid for this fault, the most forgiving first.
+    pub fn actions(self) -> impl Iterator<Item = FaultAction> {
+        FaultAction::ALL.into_iter().filter(move |action| self.refusal(*action).is_none())
     }
 
     /// The valid action that is nearest to `wanted`.
     #[must_use]
     pub fn nearest(self, wanted: FaultAction) -> FaultAction {
-        let sensible = self.actions();
-        if sensible.contains(&wanted) {
+        if self.refusal(wanted).is_none() {
             return wanted;
         }
-        // Only the actions that go on remain.
-        sensible.first().copied().unwrap_or(FaultAction::Rescue)
+        // Only the actions that go on are refused.
+        self.actions().next().unwrap_or(FaultAction::Rescue)
     }
 }
 
 impl FaultAction {
-    /// Every action.
-    pub const ALL: [Self; 5] = [Self::Repair, Self::Degraded, Self::Continue, Self::Reboot, Self::Rescue];
+    /// Every action, the most forgiving first.
+    pub const ALL: [Self; 5] = [Self::Repair, Self::Continue, Self::Degraded, Self::Reboot, Self::Rescue];
 
     /// The action's name in site files and manifests.
     #[must_use]
@@ -211,14 +212,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_allows_reboot_and_rescue_and_its_default_is_valid() {
+    fn each_fault_has_its_actions_in_order_and_the_others_have_a_reason() {
+        use FaultAction::{Continue, Degraded, Reboot, Repair, Rescue};
         for fault in Fault::ALL {
-            let actions = fault.actions();
-            assert!(
-                actions.contains(&FaultAction::Reboot) && actions.contains(&FaultAction::Rescue),
-                "{fault}"
-            );
-            assert!(actions.contains(&fault.default_action()), "{fault}");
+            let expected: &[FaultAction] = match fault {
+                Fault::FileDiffers => &[Repair, Degraded, Reboot, Rescue],
+                Fault::Root => &[Reboot, Rescue],
+                Fault::Configure => &[Continue, Degraded, Reboot, Rescue],
+                _ => &[Degraded, Reboot, Rescue],
+            };
+            assert!(fault.actions().eq(expected.iter().copied()), "{fault}");
+            assert_eq!(fault.refusal(fault.default_action()), None, "{fault}");
+        }
+        let refusals = [
+            (Fault::Seal, Repair, "there is no file that could be repaired"),
+            (Fault::Seal, Continue, "without the node's files the boot must not pass for an ordinary one"),
+            (Fault::Root, Degraded, "the boot cannot go on without a root"),
+        ];
+        for (fault, action, why) in refusals {
+            assert_eq!(fault.refusal(action), Some(why), "{fault} {action}");
         }
     }
 

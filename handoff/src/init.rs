@@ -4,6 +4,9 @@ use core::fmt;
 use core::str::FromStr;
 
 /// The inits that psyopsOS can be configured for.
+///
+/// A type of its own beside `BaseKind`, though both are lists of words: an imported base may have either init, so neither
+/// list can be derived from the other, and each word is written to another file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InitKind {
     /// busybox, with an inittab and scripts.

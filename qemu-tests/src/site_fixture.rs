@@ -109,7 +109,7 @@ impl SiteFixture {
 
     /// A site like the default one with one action for every fault for which that action is valid.
     pub fn with_action_for_all(action: FaultAction) -> Result<Self> {
-        let faults = Fault::ALL.into_iter().filter(|fault| fault.actions().contains(&action));
+        let faults = Fault::ALL.into_iter().filter(|fault| fault.refusal(action).is_none());
         let lines: String = faults.map(|fault| format!("{fault} = \"{action}\"\n")).collect();
         let table = format!("[boot.faults]\n{lines}\n[console]");
         Self::named(&format!("actions-{action}"), &[WITHOUT_MODULES, ("[console]", &table)])

@@ -5,12 +5,12 @@
 
 use super::{BrowseError, Entry, EntryKind, PathInImage};
 use crate::image::reader::{ImageReader, ProgramInput};
+use crate::image::root_check;
 use crate::image::slot;
 use crate::limits;
 use crate::root::superblock::MEMORY_OPTIONS;
 use crate::tool_output::{self, OutputError};
 use crate::tools::{self, ToolError};
-use crate::verify;
 use handoff::partition::Role;
 use handoff::shown::ShownBytes;
 use handoff::slot::Slot;
@@ -30,7 +30,8 @@ pub(super) fn list(image: &ImageReader, slot: Slot, place: &PathInImage) -> Resu
 fn check(image: &ImageReader, slot: Slot) -> Result<u64, BrowseError> {
     let root = slot::uki(image, slot).and_then(|uki| uki.root_hash());
     let root = root.map_err(|problem| BrowseError::Slot { slot, problem })?;
-    verify::squashfs(image, slot, root).map_err(|reason| BrowseError::Damaged { part: "the root", reason })
+    root_check::check_squashfs(image, slot, root)
+        .map_err(|reason| BrowseError::Damaged { part: "the root", reason })
 }
 
 fn entries(partition: &ProgramInput, place: &PathInImage) -> Result<Vec<Entry>, BrowseError> {

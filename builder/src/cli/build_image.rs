@@ -1,15 +1,15 @@
 //! `build-image --node NAME`: images of nodes, from the site to the finished files.
 
+use crate::cli::credential_args::CredentialArgs;
 use crate::cli::flash::{FlashOutput, Order, WritingArgs};
-use crate::cli::mksecrets::CredentialArgs;
 use crate::cli::nodes::NodesArgs;
+use crate::default_site::locked_site_or_default;
 use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
 use crate::engine::{self, Built, Layout, Output, OutputPlace, Request, StepRecord};
 use crate::error::{Class, Classified, Error};
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
-use crate::site::site_or_default;
 use crate::store::{Origin, Store};
 use clap::Args;
 use handoff::shown::Shown;
@@ -90,8 +90,8 @@ pub struct BuildImageOutput {
 
 /// Runs the command. `progress` gets a line at each stage.
 pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageOutput, Error> {
-    let site = site_or_default(args.site.as_deref())?;
-    let (nodes, several) = (args.nodes.names(&site), args.nodes.are_several());
+    let site = locked_site_or_default(args.site.as_deref())?;
+    let (nodes, several) = (args.nodes.names(&site.site), args.nodes.are_several());
     if !args.flash.is_empty() {
         if args.flash.len() != nodes.len() {
             return Err(SticksAndNodes { sticks: args.flash.len(), nodes: nodes.len() }.into());
@@ -107,9 +107,9 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
     };
     let output = Output { place, layout: args.layout };
     let keys = args.credentials.locations();
-    let programs = Programs::find(site.architecture, args.programs.as_deref())?;
-    let request = Request { site, nodes, keys, programs, output };
-    let built = engine::build(&request, &Store::from_environment()?, progress)?;
+    let programs = Programs::find(site.site.architecture, args.programs.as_deref())?;
+    let request = Request { nodes, keys, programs, output };
+    let built = engine::build(site, &request, &Store::from_environment()?, progress)?;
     let flashed = flash(args, &request, &built)?;
     Ok(BuildImageOutput { built, flashed, several, details: args.details, json: args.json })
 }
@@ -117,12 +117,10 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
 fn flash(args: &BuildImageArgs, request: &Request, built: &[Built]) -> Result<Option<FlashOutput>, Error> {
     let images = built.iter().map(|built| built.image.path.as_path());
     let pairs: Vec<(&Path, &Path)> = images.zip(args.flash.iter().map(PathBuf::as_path)).collect();
-    if pairs.is_empty() {
-        return Ok(None);
-    }
+    let Some(first) = built.first().filter(|_| !pairs.is_empty()) else { return Ok(None) };
     let order = Order {
         pairs: &pairs,
-        site: Some(&request.site),
+        site: Some(&first.prepared.site),
         locations: Locations { identity: None, ..request.keys.clone() },
         consent: &args.consent,
         writing: args.writing,

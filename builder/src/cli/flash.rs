@@ -7,7 +7,7 @@ mod outcome;
 pub(super) use order::Order;
 pub use outcome::FlashOutput;
 
-use crate::cli::mksecrets::PassphraseArgs;
+use crate::cli::credential_args::PassphraseArgs;
 use crate::disks::consent::ConsentArgs;
 use crate::error::Error;
 use crate::secrets::credentials::Locations;

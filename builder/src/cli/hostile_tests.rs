@@ -5,7 +5,7 @@
 //! Each command runs in its own process, which is this test program started again, and records the resources that it
 //! used.
 
-use super::mksecrets::PassphraseArgs;
+use super::credential_args::PassphraseArgs;
 use super::{boot_chart, cat, diff, flash, inspect, ls, run, verify};
 use crate::base;
 use crate::boot::{modules, uki};

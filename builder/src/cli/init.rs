@@ -1,11 +1,12 @@
 //! `psyops init DIR`: makes a site, or adds a node to one.
 
-use crate::cli::mksecrets::PassphraseArgs;
+use crate::cli::credential_args::PassphraseArgs;
 use crate::error::{Class, Classified, Error};
 use crate::folders::Folder;
 use crate::next_command::{note_site, with_site};
+use crate::secrets::issue::issue_keys;
 use crate::secrets::trust::accept_new_site;
-use crate::site::{InitOptions, SITE_FILE, Site, add_node, can_hold_a_site, init_site, issue_keys};
+use crate::site::{InitOptions, LockedSite, SITE_FILE, Site, add_node, can_hold_a_site, init_site};
 use clap::Args;
 use handoff::name::Name;
 use handoff::shown::Shown;
@@ -112,8 +113,9 @@ pub fn run(args: &InitArgs) -> Result<InitOutput, Error> {
 fn make(args: &InitArgs) -> Result<Made, Error> {
     if args.dir.join(SITE_FILE).exists() {
         let node = args.node.clone().ok_or_else(|| InitUsageError::AlreadyASite { dir: args.dir.clone() })?;
-        let site = add_node(&Site::load(&args.dir)?, &node, None)?;
-        return Ok(Made::Node { file: site.node_file(&node), node });
+        let locked = LockedSite::load(&args.dir)?;
+        let file = add_node(&locked.site, &node, None)?;
+        return Ok(Made::Node { file, node });
     }
     let bad_name = |problem: handoff::name::BadName| InitUsageError::FolderName {
         dir: args.dir.clone(),

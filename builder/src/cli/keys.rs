@@ -1,11 +1,12 @@
 //! `psyops keys status|passphrase`: the private keys of a site on this workstation.
 
 use crate::atomic;
-use crate::cli::mksecrets::CredentialArgs;
+use crate::cli::credential_args::CredentialArgs;
+use crate::default_site::site_or_default;
 use crate::error::Error;
 use crate::secrets::key_file::{self, KeyFile, KeyState};
 use crate::secrets::passphrase::new_passphrase;
-use crate::site::{Site, site_or_default};
+use crate::site::Site;
 use clap::{Args, Subcommand};
 use handoff::shown::Shown;
 use keys::timestamp::Timestamp;
@@ -139,7 +140,8 @@ pub fn run(args: &KeysArgs) -> Result<KeysOutput, Error> {
 }
 
 fn is_named(site: &Site, public: &str) -> bool {
-    site.admin_recipients.iter().chain(&site.signing_keys).any(|key| key == public)
+    site.admin_recipients.iter().any(|key| key == public)
+        || site.signing_keys.iter().any(|key| key.as_str() == public)
 }
 
 fn status_json(site: &Site, file: &KeyFile, state: &KeyState) -> Value {

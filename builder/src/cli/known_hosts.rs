@@ -1,10 +1,10 @@
 //! `psyops known-hosts`: prints lines with the SSH host keys of the site's nodes.
 
-use crate::cli::mksecrets::CredentialArgs;
+use crate::cli::credential_args::CredentialArgs;
 use crate::cli::trust::with_trusted_keys;
+use crate::default_site::site_or_default;
 use crate::error::Error;
 use crate::secrets::known_hosts::{KnownHost, known_hosts};
-use crate::site::site_or_default;
 use clap::Args;
 use serde_json::json;
 use std::fmt;

@@ -1,6 +1,7 @@
 //! `mksecrets --node NAME`: makes the secret partition of a node, as a file or on a device.
 
-use crate::cli::trust::first_use;
+use crate::cli::credential_args::CredentialArgs;
+use crate::default_site::locked_site_or_default;
 use crate::disks::confirm::{Ask, confirm};
 use crate::disks::consent::{Consent, PartitionConsentArgs};
 use crate::disks::content::Content;
@@ -8,15 +9,12 @@ use crate::disks::{self, Disk};
 use crate::error::{Class, Classified, Error};
 use crate::flash;
 use crate::flash::target::past_the_cache;
-use crate::secrets::credentials::Locations;
-use crate::secrets::node_keys;
-use crate::secrets::passphrase::Passphrases;
 use crate::secrets::prepare::{Prepared, prepare};
-use crate::site::site_or_default;
 use crate::staging::Staging;
 use clap::Args;
 use handoff::manifest::Store;
 use handoff::shown::Shown;
+use keys::identity::NodeIdentity;
 use serde::Serialize;
 use std::fmt;
 use std::fs::File;
@@ -58,74 +56,6 @@ pub struct MksecretsArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// Where the private keys of a site are.
-#[derive(Debug, Clone, Default, Args)]
-pub struct CredentialArgs {
-    #[arg(
-        long,
-        value_name = "FILE",
-        global = true,
-        help = "An admin's age identity (default: $XDG_CONFIG_HOME/psyops/SITE/admin.age.txt)"
-    )]
-    #[allow(missing_docs, reason = "its text is the help's")]
-    pub identity: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
-    pub signing: SigningKeyArgs,
-}
-
-/// Where the signing key of a site is.
-#[derive(Debug, Clone, Default, Args)]
-pub struct SigningKeyArgs {
-    #[arg(
-        long,
-        value_name = "FILE",
-        global = true,
-        help = "The signing key (default: $XDG_CONFIG_HOME/psyops/SITE/signing.key)"
-    )]
-    #[allow(missing_docs, reason = "its text is the help's")]
-    pub signing_key: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
-    pub passphrase: PassphraseArgs,
-}
-
-/// Where the passphrase of locked keys comes from.
-#[derive(Debug, Clone, Copy, Default, Args)]
-pub struct PassphraseArgs {
-    /// Read the passphrases of locked keys from this file descriptor, one per line (default: ask on the terminal)
-    #[arg(long, value_name = "N", global = true)]
-    pub passphrase_fd: Option<u32>,
-}
-
-impl PassphraseArgs {
-    /// The passphrases in the form of the library.
-    #[must_use]
-    pub fn passphrases(self) -> Passphrases {
-        Passphrases::from_descriptor(self.passphrase_fd)
-    }
-}
-
-impl SigningKeyArgs {
-    /// The locations in the form of the library.
-    #[must_use]
-    pub fn locations(&self) -> Locations {
-        Locations {
-            identity: None,
-            signing_key: self.signing_key.clone(),
-            passphrases: self.passphrase.passphrases(),
-        }
-    }
-}
-
-impl CredentialArgs {
-    /// The locations in the form of the library.
-    #[must_use]
-    pub fn locations(&self) -> Locations {
-        Locations { identity: self.identity.clone(), ..self.signing.locations() }
-    }
 }
 
 /// A path that is not UTF-8 must not make the command fail after its work is done.
@@ -187,24 +117,24 @@ pub fn run(
     progress: &dyn Fn(&str),
     ask: &mut Ask<'_>,
 ) -> Result<MksecretsOutput, Error> {
-    let site = site_or_default(args.site.as_deref())?;
-    // The device is checked before anything is made, and the key before anything is written.
+    let site = locked_site_or_default(args.site.as_deref())?;
+    // The device is checked before anything is made.
     let consent = args.consent.consent();
     let device = args.device.as_deref().map(|path| open(path, &consent, ask)).transpose()?;
-    let prepared = prepare(&site, &args.node, &args.credentials.locations())?;
-    let identity = &prepared.credentials.identity;
-    let key = node_keys::identity(&prepared.site, &prepared.node, identity, args.key.as_deref())?;
-    tell_keys(&prepared, progress);
+    let prepared = prepare(site, &args.node, &args.credentials.locations())?;
+    // The key is opened once, and before anything is written to the target.
+    let key = prepared.identity(args.key.as_deref())?;
+    prepared.told_of_trust().iter().for_each(|line| progress(line));
     tell(&prepared, progress);
     let (target, length) = match (&args.output, device) {
         (Some(file), _) => {
             let length = prepared.site.sizes.secret.0;
-            prepared.write_partition(args.key.as_deref(), length, file)?;
+            prepared.write_partition(&key, length, file)?;
             (file.clone(), length)
         }
         (None, Some(target)) => {
             let (path, length) = (target.disk.path.clone(), target.disk.size);
-            write_device(&prepared, args.key.as_deref(), target, progress)?;
+            write_device(&prepared, &key, target, progress)?;
             (path, length)
         }
         (None, None) => return Err(NoTarget.into()),
@@ -226,16 +156,6 @@ pub fn run(
         keys_made: prepared.keys_made,
         json: args.json,
     })
-}
-
-/// Prints what the command did about the site's trusted keys.
-pub fn tell_keys(prepared: &Prepared, progress: &dyn Fn(&str)) {
-    if let Some(line) = first_use(&prepared.site) {
-        progress(&line);
-    }
-    if prepared.trust_published {
-        progress("signed trust.toml with the accepted keys: commit it with the site");
-    }
 }
 
 /// Prints what changed in the site: new keys, or a new seal and why.
@@ -266,7 +186,7 @@ fn open(path: &Path, consent: &Consent, ask: &mut Ask<'_>) -> Result<Target, Err
 
 fn write_device(
     prepared: &Prepared,
-    key: Option<&Path>,
+    key: &NodeIdentity,
     target: Target,
     progress: &dyn Fn(&str),
 ) -> Result<(), Error> {

@@ -5,6 +5,7 @@
 pub mod boot_chart;
 pub mod build_image;
 pub mod cat;
+pub mod credential_args;
 pub mod demo;
 pub mod diff;
 pub mod disks;

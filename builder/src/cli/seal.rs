@@ -1,13 +1,14 @@
 //! `psyops seal`: makes those seals of nodes again whose content changed, and nothing else.
 
-use crate::cli::mksecrets::{CredentialArgs, tell, tell_keys};
+use crate::cli::credential_args::CredentialArgs;
+use crate::cli::mksecrets::tell;
 use crate::cli::nodes::NodesArgs;
-use crate::error::{Class, Classified, Error};
+use crate::default_site::locked_site_or_default;
+use crate::error::Error;
 use crate::next_command::psyops;
-use crate::secrets::prepare::{Prepared, prepare_all_as_requested};
-use crate::secrets::raise::{Raise, Raised, raise};
+use crate::secrets::prepare::{Prepared, prepare_raised};
+use crate::secrets::raise::{Raise, RaiseRequest, Raised};
 use crate::secrets::seal::{SealRequest, UntrustedSeal};
-use crate::site::site_or_default;
 use clap::Args;
 use handoff::shown::Shown;
 use keys::seal::header::Generation;
@@ -62,55 +63,23 @@ pub struct SealOutput {
 
 /// Runs the command.
 pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error> {
-    let site = site_or_default(args.site.as_deref())?;
+    let site = locked_site_or_default(args.site.as_deref())?;
     let some = (!args.nodes.all).then_some(args.nodes.node.as_slice());
-    let at = args.credentials.locations();
-    let raised = args.raise.map(|what| raise(&site, some, what, &at)).transpose()?.unwrap_or_default();
-    let nodes = args.nodes.names(&site);
-    let nodes = prepare_all_as_requested(
-        &site,
-        nodes.iter().map(String::as_str),
-        &at,
-        SealRequest {
-            untrusted: if args.replace { UntrustedSeal::Replace } else { UntrustedSeal::Refuse },
-            above: args.above,
-        },
-    );
-    let nodes = nodes.map_err(|problem| match raised.as_slice() {
-        [] => problem,
-        raised => RaisedWithoutSeals { raised: raised.iter().map(raised_to_text).collect(), problem }.into(),
-    })?;
+    let names = args.nodes.names(&site.site);
+    let request = SealRequest {
+        untrusted: if args.replace { UntrustedSeal::Replace } else { UntrustedSeal::Refuse },
+        above: args.above,
+    };
+    let raise = args.raise.map(|what| RaiseRequest { what, nodes: some });
+    let (nodes, raised) =
+        prepare_raised(site, names.iter().map(String::as_str), &args.credentials.locations(), request, raise)?;
     if let Some(first) = nodes.first() {
-        tell_keys(first, progress);
+        first.told_of_trust().iter().for_each(|line| progress(line));
     }
     for prepared in &nodes {
         tell(prepared, progress);
     }
     Ok(SealOutput { nodes, raised, json: args.json })
-}
-
-/// A floor was raised, but then the seals could not be made.
-#[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("{}; the seals that depend on it were not made", raised.join(", "))]
-struct RaisedWithoutSeals {
-    raised: Vec<String>,
-    #[source]
-    problem: Error,
-}
-
-impl Classified for RaisedWithoutSeals {
-    fn own_class(&self) -> Option<Class> {
-        None
-    }
-
-    fn own_advice(&self) -> Option<String> {
-        let again = "make the seals with the same command without --raise";
-        Some(
-            self.problem
-                .advice()
-                .map_or_else(|| again.to_owned(), |advice| format!("{advice}; then {again}")),
-        )
-    }
 }
 
 fn to_json(prepared: &Prepared) -> Value {

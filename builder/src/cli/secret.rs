@@ -3,12 +3,12 @@
 //! A value is read from the standard input and never from an argument, where every process of the machine could read
 //! it.
 
-use crate::cli::mksecrets::CredentialArgs;
+use crate::cli::credential_args::CredentialArgs;
 use crate::cli::trust::tell_first_use;
+use crate::default_site::{locked_site_or_default, site_or_default};
 use crate::error::{Class, Classified, Error};
 use crate::secrets::credentials::load_identity;
 use crate::secrets::store::{Secret, Store};
-use crate::site::site_or_default;
 use clap::{Args, Subcommand};
 use handoff::name::Name;
 use std::io::Read as _;
@@ -93,9 +93,10 @@ pub fn run(
     args: &SecretArgs,
     input: &dyn Fn() -> Result<Zeroizing<Vec<u8>>, Error>,
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let site = site_or_default(args.site.as_deref())?;
+    let dir = args.site.as_deref();
     match &args.action {
         Action::Set { name } => {
+            let (site, _lock) = locked_site_or_default(dir)?.into_parts();
             let (site, identity) = load_identity(site, &args.credentials.locations())?;
             tell_first_use(&site);
             let store = Store::of(&site)?;
@@ -103,12 +104,13 @@ pub fn run(
             Ok(Zeroizing::default())
         }
         Action::Get { name } => {
+            let site = site_or_default(dir)?;
             let (site, identity) = load_identity(site, &args.credentials.locations())?;
             tell_first_use(&site);
             Ok(Store::of(&site)?.read(&Secret::Value(name.clone()), &identity)?)
         }
         Action::List { json } => {
-            let names = Store::without_admins(&site).values()?;
+            let names = Store::without_admins(&site_or_default(dir)?).values()?;
             let text = if *json {
                 let names: Vec<String> = names.iter().map(ToString::to_string).collect();
                 format!("{}\n", serde_json::json!({"format": 1, "names": names}))

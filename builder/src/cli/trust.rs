@@ -1,13 +1,14 @@
 //! `psyops trust show|accept`: shows which keys count for a site on this workstation, and changes that.
 
+use crate::cli::credential_args::CredentialArgs;
 use crate::cli::finish;
-use crate::cli::mksecrets::CredentialArgs;
+use crate::default_site::site_or_default;
 use crate::details::Details;
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
 use crate::secrets::credentials::{Locations, own_keys, with_accepted};
 use crate::secrets::trust::{self, Acceptance, Difference, KeySet, Review, Signed};
-use crate::site::{Site, site_or_default};
+use crate::site::Site;
 use clap::{Args, Subcommand};
 use handoff::shown::Shown;
 use serde_json::{Value, json};
@@ -178,7 +179,7 @@ fn typed(
 
 /// Prints that a site was accepted at its first use, which must not happen silently.
 pub fn tell_first_use(site: &Site) {
-    if let Some(line) = first_use(site) {
+    if let Some(line) = trust::first_use(site) {
         finish::progress(&line);
     }
 }
@@ -200,17 +201,6 @@ pub fn not_accepted(site: &Site) -> String {
         "no keys of the site {} were accepted on this workstation, so the keys in site.toml are used",
         site.id
     )
-}
-
-/// A sentence that a site was accepted at its first use; `None` if it was not.
-#[must_use]
-pub fn first_use(site: &Site) -> Option<String> {
-    let accepted = site.accepted.as_ref().filter(|accepted| accepted.is_first_use())?;
-    Some(format!(
-        "accepted the keys of the site {}, which this workstation made: {}",
-        site.id,
-        accepted.folder.join(format!("{}{}", site.id, trust::ACCEPTED_ENDING)).display()
-    ))
 }
 
 fn keys_json(keys: &KeySet) -> Value {

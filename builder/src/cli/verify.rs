@@ -4,7 +4,7 @@ use crate::cli::own_selector::own_selector;
 use crate::error::{Class, Error};
 use crate::flash::receipt::{Receipt, StickFacts};
 use crate::image::reader::ImageReader;
-use crate::image::slot;
+use crate::image::seals;
 use crate::input::read_input;
 use crate::secrets::credentials::{CredentialError, Locations, trusted_keys, with_accepted};
 use crate::secrets::private_file::read_private;
@@ -103,14 +103,16 @@ fn identity(path: &Path) -> Result<NodeIdentity, Error> {
 /// The comparison with the receipt of a stick; `None` if the site has no receipt for it.
 fn receipt(image: &ImageReader, found: &Verification, site: &Site) -> Result<Option<Check>, Error> {
     let stick = StickFacts::of(image.path())?;
-    let receipt = Receipt::find(&site.folder, &stick, &trusted_keys(site)?);
+    let keys = trusted_keys(site)?;
+    let receipt = Receipt::find(&site.folder, &stick, &keys);
     let check = |result| Some(Check::of("receipt", result));
     let receipt = match receipt {
         Ok(None) => return Ok(None),
         Ok(Some(receipt)) => receipt,
         Err(error) => return Ok(check(Err(error.to_string()))),
     };
-    let node = slot::owner(image).map_or_else(String::new, |header| header.node.to_string());
+    let node = seals::owner(image, Some((&keys, &site.id)))
+        .map_or_else(String::new, |header| header.node.to_string());
     Ok(check(match found.digests(image) {
         Ok(now) => receipt.compare(&stick, &node, &now),
         Err(error) => Err(format!("cannot be compared: {error}")),

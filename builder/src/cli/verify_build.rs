@@ -1,11 +1,11 @@
 //! `psyops verify-build IMAGE`: builds an image again and compares it.
 
-use crate::cli::mksecrets::CredentialArgs;
+use crate::cli::credential_args::CredentialArgs;
 use crate::cli::trust::with_trusted_keys;
+use crate::default_site::site_or_default;
 use crate::error::Error;
 use crate::programs::Programs;
 use crate::rebuild::{self, Rebuilt};
-use crate::site::site_or_default;
 use crate::store::Store;
 use clap::Args;
 use std::fmt;

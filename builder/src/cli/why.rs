@@ -1,17 +1,18 @@
 //! `psyops why NODE|IMAGE`: explains why each step of a node's last build ran, or did not.
 
 use super::build_image::{step_line, step_to_json};
+use crate::default_site::site_or_default;
 use crate::engine::BuildRecord;
 use crate::error::{Class, Classified, Error};
 use crate::image::reader::ImageReader;
-use crate::image::slot;
+use crate::image::seals;
 use crate::next_command::psyops;
-use crate::site::site_or_default;
 use crate::store::Store;
 use clap::Args;
+use handoff::least_generation::LeastGeneration;
 use handoff::name::Name;
 use handoff::shown::Shown;
-use handoff::slot::Slot;
+use keys::signature::PublicKey;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -66,9 +67,9 @@ impl Classified for NoBuild {
     }
 }
 
-/// The image has no seal that names its node.
+/// The image has no seal that the site signed.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("{path}: cannot tell from its seals which node it is for: {problem}")]
+#[error("{path} has no valid seal of this site, so it is not known whose image it is: {problem}")]
 pub struct Nameless {
     path: PathBuf,
     problem: String,
@@ -88,24 +89,25 @@ impl Classified for Nameless {
 pub fn run(args: &WhyArgs) -> Result<WhyOutput, Error> {
     let site = site_or_default(args.site.as_deref())?;
     let path = Path::new(&args.what);
-    let name = if path.is_file() { owner(path)?.to_string() } else { args.what.clone() };
+    let name = if path.is_file() {
+        node_of_image(path, &site.signing_keys, &site.id)?.to_string()
+    } else {
+        args.what.clone()
+    };
     let node = site.node(&name)?.name.clone();
     let record = BuildRecord::read(&Store::from_environment()?, &site, &node);
     let record = record.ok_or_else(|| NoBuild { site: site.id.clone(), node })?;
     Ok(WhyOutput { record, inputs: args.inputs, json: args.json })
 }
 
-/// The node in the image's seal. It only decides which record is shown.
-fn owner(path: &Path) -> Result<Name, Error> {
+/// The node in the seal that the node itself would use.
+pub(crate) fn node_of_image(path: &Path, keys: &[PublicKey], site: &Name) -> Result<Name, Error> {
     let image = ImageReader::open(path)?;
-    let mut problem = String::new();
-    for slot in Slot::BOTH {
-        match slot::seal(&image, slot)? {
-            Ok(seal) => return Ok(seal.unproven_header().node.clone()),
-            Err(error) => problem = error.to_string(),
-        }
+    let newest = seals::newest(&image, keys, site, &LeastGeneration::default());
+    match &newest.chosen {
+        Some((_, seal)) => Ok(seal.header().node.clone()),
+        None => Err(Nameless { path: path.to_owned(), problem: newest.problems() }.into()),
     }
-    Err(Nameless { path: path.to_owned(), problem }.into())
 }
 
 impl WhyOutput {

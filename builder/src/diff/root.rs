@@ -8,12 +8,12 @@ use super::change::{Facts, Value};
 use super::packages;
 use crate::browse::squashfs::check_links;
 use crate::image::reader::ImageReader;
+use crate::image::root_check;
 use crate::input::over;
 use crate::limits;
 use crate::root::superblock::MEMORY_OPTIONS;
 use crate::tool_output;
 use crate::tools::{self, ToolError};
-use crate::verify;
 use crate::width::{to_u64, to_usize};
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
@@ -52,7 +52,7 @@ pub(super) fn read(
     slot: Slot,
     root: RootHash,
 ) -> Result<Result<Root, String>, ToolError> {
-    let checked = verify::squashfs(image, slot, root);
+    let checked = root_check::check_squashfs(image, slot, root);
     let partition = match checked
         .and_then(|length| image.for_program(Role::Root(slot), length).map_err(|error| error.to_string()))
     {

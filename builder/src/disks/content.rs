@@ -6,8 +6,8 @@ use super::look_error::LookError;
 use super::pieces::{BOOT_SECTOR, pieces};
 use super::presence::Presence;
 use crate::image::reader::{ImageReader, ReadError};
-use crate::image::slot;
 use crate::image::zeros::is_zero;
+use crate::image::{seals, slot};
 use crate::limits;
 use crate::staging::{Staging, StagingError};
 use crate::width::{to_u64, to_usize};
@@ -232,7 +232,7 @@ fn stick(disk: OpenDisk<'_>, reader: &ImageReader, size: u64) -> Result<Option<C
             Err(_) => {}
         }
     }
-    let newest = found.into_iter().max_by_key(|seal| seal.unproven_header().generation);
+    let newest = seals::highest(found, |seal| seal.unproven_header().generation);
     let kind = newest.map_or(ContentKind::Other("psyopsOS".to_owned()), |seal| {
         let header = seal.unproven_header();
         ContentKind::Stick { site: header.site.to_string(), node: header.node.to_string() }

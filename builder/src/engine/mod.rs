@@ -21,7 +21,6 @@ pub use startup::trust;
 
 use crate::atomic::AtomicFile;
 use crate::base;
-use crate::cli::mksecrets::tell_keys;
 use crate::error::{Class, Classified, Error};
 use crate::image::plan::{Contents, plan};
 use crate::input::read_input;
@@ -30,7 +29,7 @@ use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
 use crate::secrets::prepare::{Prepared, prepare_all};
 use crate::secrets::seal::NodeSeal;
-use crate::site::{Bytes, Site};
+use crate::site::{Bytes, LockedSite, Site};
 use crate::store::Store;
 use crate::tools::TAR2SQFS;
 use groups::{Group, groups};
@@ -45,8 +44,6 @@ use tracing::{debug, info, info_span};
 /// What to build.
 #[derive(Debug)]
 pub struct Request {
-    /// The loaded site.
-    pub site: Site,
     /// The names of the nodes.
     pub nodes: Vec<String>,
     /// The paths of the private keys, if they are not in the usual place.
@@ -71,14 +68,19 @@ impl Classified for OutputFolderError {
     }
 }
 
-/// Builds the images, in the order of the request. `progress` gets a line at each stage.
-pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Result<Vec<Built>, Error> {
-    let _span = info_span!("build", site = %request.site.id, release = %request.site.release).entered();
+/// Builds the images of nodes of `site`, in the order of the request. `progress` gets a line at each stage.
+pub fn build(
+    site: LockedSite,
+    request: &Request,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<Vec<Built>, Error> {
+    let _span = info_span!("build", site = %site.site.id, release = %site.site.release).entered();
     debug!(store = %store.dir().display(), nodes = request.nodes.len(), "begins");
     let _in_use = store.in_use()?;
-    check_lock(request)?;
+    check_lock(&site.site, request)?;
     // Keys and paths first: they take no time, and if they are wrong, all other work would be lost.
-    let prepared = prepare_nodes(request, progress)?;
+    let prepared = prepare_nodes(site, request, progress)?;
     if let Some(first) = prepared.first() {
         first.guard.check_site(&first.site)?;
     }
@@ -119,19 +121,23 @@ fn build_group(
 }
 
 /// Checks that the packages of all nodes are locked, before anything is made for the first node.
-fn check_lock(request: &Request) -> Result<(), Error> {
+fn check_lock(site: &Site, request: &Request) -> Result<(), Error> {
     let mut sets = BTreeSet::new();
     for name in &request.nodes {
-        sets.insert(&request.site.node(name)?.packages);
+        sets.insert(&site.node(name)?.packages);
     }
-    Ok(base::check_lock(&request.site, sets.into_iter())?)
+    Ok(base::check_lock(site, sets.into_iter())?)
 }
 
-/// Makes the keys and seals that nodes lack.
-fn prepare_nodes(request: &Request, progress: &dyn Fn(&str)) -> Result<Vec<Prepared>, Error> {
-    let all = prepare_all(&request.site, request.nodes.iter().map(String::as_str), &request.keys)?;
+/// Makes the keys and seals that nodes lack. The site is not locked any more afterwards.
+fn prepare_nodes(
+    site: LockedSite,
+    request: &Request,
+    progress: &dyn Fn(&str),
+) -> Result<Vec<Prepared>, Error> {
+    let all = prepare_all(site, request.nodes.iter().map(String::as_str), &request.keys)?;
     if let Some(first) = all.first() {
-        tell_keys(first, progress);
+        first.told_of_trust().iter().for_each(|line| progress(line));
     }
     for prepared in &all {
         let node = &prepared.node;

@@ -232,7 +232,7 @@ impl<'a> SharedBuild<'a> {
     ) -> Result<Assembled, Error> {
         let staging = Staging::new()?;
         let secret = staging.path().join("secret.ext4");
-        prepared.write_partition(None, prepared.site.sizes.secret.0, &secret)?;
+        prepared.write_partition(&prepared.identity(None)?, prepared.site.sizes.secret.0, &secret)?;
         let signature = self.signature(prepared)?;
         let inputs = self.image_inputs(prepared, &signature, &secret);
         if let Some(shared) = shared {

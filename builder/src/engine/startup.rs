@@ -113,7 +113,7 @@ pub fn trust(site: &Site) -> LoaderConfig {
         security_epoch: site.security_epoch,
         least_generation: site.floors(),
         build_time: site.build_time,
-        signing_keys: site.signing_keys.clone(),
+        signing_keys: site.signing_keys.iter().map(|key| key.as_str().to_owned()).collect(),
         overlay_size: site.boot.overlay_size.clone(),
         root_corruption: site.boot.root_corruption,
         identity_deadline: site.boot.identity_deadline,

@@ -55,6 +55,8 @@ pub(crate) struct Recipe<'r> {
     pub(crate) sizes: Sizes,
     /// The lowest generations that the system accepts.
     pub(crate) least_generation: LeastGeneration,
+    /// Further keys that the system trusts, as they are typed.
+    pub(crate) more_keys: &'r [&'r str],
     /// The seal; by default, one whose payload cannot be decrypted.
     pub(crate) seal: Option<&'r [u8]>,
 }
@@ -74,12 +76,14 @@ impl<'r> Recipe<'r> {
             secret: &[],
             sizes: Sizes::default(),
             least_generation: LeastGeneration::default(),
+            more_keys: &[],
             seal: None,
         }
     }
 }
 
-fn seal(recipe: &Recipe<'_>) -> Vec<u8> {
+/// The seal of a fixture: its payload opens with no key.
+pub(crate) fn seal(recipe: &Recipe<'_>) -> Vec<u8> {
     let recipient = RECIPIENT.parse().unwrap();
     let created = "2026-11-01T00:00:00Z".parse().unwrap();
     let generation = Generation::new(recipe.generation).unwrap();
@@ -101,7 +105,11 @@ fn initramfs(recipe: &Recipe<'_>) -> Vec<u8> {
         security_epoch: 1,
         least_generation: recipe.least_generation.clone(),
         build_time: 1_700_000_000,
-        signing_keys: vec![recipe.signing.public().as_str().to_owned()],
+        signing_keys: [recipe.signing.public().as_str()]
+            .iter()
+            .chain(recipe.more_keys)
+            .map(|&key| key.to_owned())
+            .collect(),
         overlay_size: "50%".into(),
         root_corruption: OnCorruption::default(),
         identity_deadline: 30,

@@ -15,6 +15,10 @@ pub mod ids;
 pub mod plan;
 mod qcow2_header;
 pub mod reader;
+pub(crate) mod root_check;
+pub mod seals;
+#[cfg(test)]
+mod seals_tests;
 pub mod slot;
 pub mod storage;
 pub mod table;

@@ -13,7 +13,6 @@ use handoff::kernel_arguments::{KernelArguments, ROOT_HASH};
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
-use keys::seal::header::Header;
 use keys::seal::{SealError, UnverifiedSeal};
 use thiserror::Error;
 
@@ -73,17 +72,17 @@ impl Classified for SlotError {
     }
 }
 
-/// The header of the newest seal, which names site and node. It is not verified.
-#[must_use]
-pub fn owner(image: &ImageReader) -> Option<Header> {
-    let seals = Slot::BOTH.into_iter().filter_map(|slot| seal(image, slot).ok()?.ok());
-    seals.map(|seal| seal.unproven_header().clone()).max_by_key(|header| header.generation)
-}
-
 /// Reads both control records.
 pub fn control(image: &ImageReader) -> Result<ControlArea, ReadError> {
     let [first, second] = RECORD_OFFSETS.map(|offset| image.read(Role::Control, Bytes(offset), RECORD_SIZE));
     Ok(ControlArea::decode(&first?, &second?))
+}
+
+/// The slots in the order in which they would be started.
+#[must_use]
+pub fn start_order(image: &ImageReader) -> [Slot; 2] {
+    let first = control(image).map_or(Slot::A, |area| area.effective().first);
+    [first, first.other()]
 }
 
 /// Reads the boot record of a slot.

@@ -4,6 +4,7 @@ use super::usage::used;
 use crate::image::esp_reader;
 use crate::image::ext4;
 use crate::image::reader::{FoundPartition, ImageReader, ReadError};
+use crate::image::seals;
 use crate::image::slot::{self, SlotError};
 use crate::site::Bytes;
 use handoff::boot_record::{BadBootRecord, BootRecord};
@@ -111,7 +112,7 @@ impl Inspection {
     #[must_use]
     pub fn seal(&self) -> Option<&Header> {
         let headers = self.seals.iter().filter_map(|seal| seal.content.as_ref().ok()?.as_ref());
-        headers.map(|(header, _)| header).max_by_key(|header| header.generation)
+        seals::highest(headers.map(|(header, _)| header), |header| header.generation)
     }
 }
 

@@ -6,7 +6,6 @@ use crate::error::{Class, Classified};
 use crate::ids::{Owner, derived_uuid};
 use crate::secrets::credentials::{CredentialError, Credentials};
 use crate::secrets::key_guard::{GuardError, KeyGuard, Origin};
-use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::node_settings::node_settings;
 use crate::secrets::store::{Secret, Store, StoreError};
 use crate::site::{FileSource, Node, Site};
@@ -14,8 +13,7 @@ use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store 
 use handoff::name::Name;
 use handoff::paths;
 use handoff::rescue_network::FixedAddress;
-use keys::identity::NodeIdentity;
-use keys::issue::host_key::BadHostKey;
+use keys::issue::host_key::{BadHostKey, HostKey};
 use keys::issue::seal_builder::{BuildError, SealBuilder};
 use std::io;
 use std::path::PathBuf;
@@ -33,9 +31,6 @@ pub enum ComposeError {
     /// The keys of the site are not valid or not accepted.
     #[error(transparent)]
     Site(#[from] CredentialError),
-    /// The node's keys are missing or not valid.
-    #[error(transparent)]
-    Keys(#[from] NodeKeyError),
     /// A file has a private key of the site.
     #[error(transparent)]
     Guard(#[from] GuardError),
@@ -70,17 +65,18 @@ impl Classified for ComposeError {
         Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::HostKey { .. } | Self::Seal { .. } => Class::BadContent,
-            Self::Store(_) | Self::Site(_) | Self::Keys(_) | Self::Guard(_) => return None,
+            Self::Store(_) | Self::Site(_) | Self::Guard(_) => return None,
         })
     }
 }
 
-/// Collects the entries for `node`, with the secrets that the admin can decrypt. A file with a private key of the site
+/// Collects the entries for `node`, which has this SSH host key, with the secrets that the admin can decrypt. A file with a private key of the site
 /// is refused.
 pub fn compose(
     site: &Site,
     node: &Node,
     credentials: &Credentials,
+    host_key: &HostKey,
     guard: &KeyGuard,
 ) -> Result<SealBuilder, ComposeError> {
     let (store, admin) = (Store::of(site)?, &credentials.identity);
@@ -89,7 +85,7 @@ pub fn compose(
         builder: SealBuilder::new(site.boot.faults.clone(), site.boot.remove_unknown),
     };
     parts.identity(site)?;
-    parts.host_key(&store, admin)?;
+    parts.host_key(host_key)?;
     let settings = node_settings(site, node).encode();
     guard.check(settings.as_bytes(), &site.node_file(&node.name), Origin::Plain)?;
     parts.settings(site, node, settings)?;
@@ -155,9 +151,8 @@ impl Parts<'_> {
         self.add_text("machine-id", 0o444, "/etc/machine-id", format!("{}\n", id.simple()))
     }
 
-    fn host_key(&mut self, store: &Store, admin: &NodeIdentity) -> Result<(), ComposeError> {
+    fn host_key(&mut self, key: &HostKey) -> Result<(), ComposeError> {
         let failed = |problem| ComposeError::HostKey { node: self.node.clone(), problem };
-        let key = node_keys::host_key(store, self.node, admin)?;
         let private = Zeroizing::new(key.private_text().map_err(failed)?.as_bytes().to_vec());
         let public = key.public_line().map_err(failed)?;
         let file = own(FileKind::SshHostKey, 0o600, "/etc/ssh/ssh_host_ed25519_key");

@@ -5,11 +5,12 @@
 
 use crate::error::{Class, Classified};
 use crate::folders::{Folder, NoFolder};
-use crate::secrets::key_file;
+use crate::secrets::key_file::{self, ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE};
 use crate::secrets::passphrase::{PassphraseError, Passphrases};
 use crate::secrets::private_file::PrivateFileError;
+use crate::secrets::seal::UntrustedSeal;
 use crate::secrets::trust::{self, TrustError};
-use crate::site::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE, Site};
+use crate::site::Site;
 use handoff::name::Name;
 use keys::identity::{BadIdentity, NodeIdentity, Recipient};
 use keys::issue::locked::LockedError;
@@ -153,39 +154,44 @@ impl Classified for CredentialError {
 }
 
 impl Credentials {
-    /// Reads both keys, and checks that they are the site's and that the site's keys are the accepted ones.
-    pub fn load(site: Site, at: &Locations) -> Result<(Site, Self), CredentialError> {
+    /// Reads both keys, and checks that they are the site's and that the site's keys are the accepted ones. Kept seals
+    /// that cannot be read are an error, unless the user wants them replaced.
+    pub fn load(site: Site, at: &Locations, untrusted: UntrustedSeal) -> Result<(Site, Self), CredentialError> {
         let keys = read_identity(&site, at).and_then(|identity| Ok((identity, read_signing_key(&site, at)?)));
         let (identity, signing) = keys.map_err(|error| rather_untrusted(&site, at, error))?;
         let own =
             OwnPublicKeys { identity: Some(identity.recipient()), signing: Some(signing.public().clone()) };
-        Ok((trust::settle(site, at, &own)?, Self { identity, signing }))
+        Ok((trust::settle(site, at, untrusted, |_| Ok(own))?, Self { identity, signing }))
     }
 }
 
 /// Reads the admin's identity, and checks that it is one of the site's and that the site's keys are the accepted ones.
 pub fn load_identity(site: Site, at: &Locations) -> Result<(Site, NodeIdentity), CredentialError> {
     let identity = read_identity(&site, at).map_err(|error| rather_untrusted(&site, at, error))?;
-    // The signing key's owner is only needed at the first use.
-    let is_first = trust::review(&site, at)?.accepted.is_none();
-    let signing = if is_first { own_signing_key(&site, at)? } else { None };
-    let own = OwnPublicKeys {
-        identity: Some(identity.recipient()),
-        signing: signing.map(|key| key.public().clone()),
+    let place = place(&site, at.signing_key.as_deref(), SIGNING_KEY_FILE);
+    let own = |is_first| {
+        // The owner of the signing key is only needed at the first use.
+        let signing = if is_first { if_there(open_signing_key_at(place?, at))? } else { None };
+        Ok(OwnPublicKeys {
+            identity: Some(identity.recipient()),
+            signing: signing.map(|(_, key)| key.public().clone()),
+        })
     };
-    Ok((trust::settle(site, at, &own)?, identity))
+    Ok((trust::settle(site, at, UntrustedSeal::Refuse, own)?, identity))
 }
 
 /// Reads the signing key, and checks that it is one of the site's and that the site's keys are the accepted ones.
 pub fn load_signing_key(site: Site, at: &Locations) -> Result<(Site, SigningKey), CredentialError> {
     let signing = read_signing_key(&site, at).map_err(|error| rather_untrusted(&site, at, error))?;
-    let is_first = trust::review(&site, at)?.accepted.is_none();
-    let identity = if is_first { own_identity(&site, at)? } else { None };
-    let own = OwnPublicKeys {
-        identity: identity.map(|identity| identity.recipient()),
-        signing: Some(signing.public().clone()),
+    let place = place(&site, at.identity.as_deref(), ADMIN_IDENTITY_FILE);
+    let own = |is_first| {
+        let identity = if is_first { if_there(open_identity_at(place?, at))? } else { None };
+        Ok(OwnPublicKeys {
+            identity: identity.map(|(_, identity)| identity.recipient()),
+            signing: Some(signing.public().clone()),
+        })
     };
-    Ok((trust::settle(site, at, &own)?, signing))
+    Ok((trust::settle(site, at, UntrustedSeal::Refuse, own)?, signing))
 }
 
 /// If another person changed the site's keys or its id, the user's key files do not fit the site any more. Then the
@@ -227,13 +233,19 @@ fn if_there<K>(loaded: Result<K, CredentialError>) -> Result<Option<K>, Credenti
 }
 
 fn open_identity(site: &Site, at: &Locations) -> Result<(PathBuf, NodeIdentity), CredentialError> {
-    let path = place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)?;
+    open_identity_at(place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)?, at)
+}
+
+fn open_identity_at(path: PathBuf, at: &Locations) -> Result<(PathBuf, NodeIdentity), CredentialError> {
     let key = key_file::open_identity(&path, &at.passphrases)?;
     Ok((path, key))
 }
 
 fn open_signing_key(site: &Site, at: &Locations) -> Result<(PathBuf, SigningKey), CredentialError> {
-    let path = place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)?;
+    open_signing_key_at(place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)?, at)
+}
+
+fn open_signing_key_at(path: PathBuf, at: &Locations) -> Result<(PathBuf, SigningKey), CredentialError> {
     let key = key_file::open_signing_key(&path, &at.passphrases)?;
     Ok((path, key))
 }
@@ -250,7 +262,7 @@ fn read_identity(site: &Site, at: &Locations) -> Result<NodeIdentity, Credential
 
 fn read_signing_key(site: &Site, at: &Locations) -> Result<SigningKey, CredentialError> {
     let (path, key) = open_signing_key(site, at)?;
-    if site.signing_keys.iter().any(|known| known == key.public().as_str()) {
+    if site.signing_keys.contains(key.public()) {
         Ok(key)
     } else {
         let found = key.public().as_str().to_owned();

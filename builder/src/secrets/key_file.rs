@@ -4,7 +4,7 @@ use crate::error::{Class, Classified};
 use crate::secrets::credentials::{CredentialError, Locations, place};
 use crate::secrets::passphrase::{Attempt, Passphrases};
 use crate::secrets::private_file::read_private;
-use crate::site::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE, Site};
+use crate::site::Site;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use keys::identity::NodeIdentity;
@@ -16,6 +16,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
+
+/// The file with the admin's age identity, as `age-keygen` writes it.
+pub const ADMIN_IDENTITY_FILE: &str = "admin.age.txt";
+/// The file with the signing key, as `minisign -G -W` writes it.
+pub const SIGNING_KEY_FILE: &str = "signing.key";
 
 /// The bytes of a line of armor (age-encryption.org/v1, which cites RFC 7468): a copy may have the lines, or the bytes.
 const PEM_LINE: usize = 48;

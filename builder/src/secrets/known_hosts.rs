@@ -71,7 +71,7 @@ pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
     let notes = match &site.accepted {
         Some(accepted) => {
             let notes = NodeNotes::of(accepted).map_err(TrustError::from)?;
-            let unknown = trust::unknown_host_keys(site, accepted, &notes, Witness::StoredSeal);
+            let unknown = trust::unknown_host_keys(site, accepted, &notes, Witness::StoredSeal)?;
             trust::refuse(site, unknown)?;
             Some(notes)
         }
@@ -143,8 +143,9 @@ mod tests {
     use super::*;
     use crate::atomic::AtomicError;
     use crate::secrets::credentials::CredentialError;
+    use crate::secrets::issue::issue_keys;
     use crate::secrets::passphrase::Passphrases;
-    use crate::site::{InitOptions, init_site, issue_keys};
+    use crate::site::{InitOptions, init_site};
     use keys::timestamp::Timestamp;
     use std::fs;
 

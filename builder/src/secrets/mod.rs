@@ -6,6 +6,8 @@
 pub mod compose;
 pub mod credentials;
 pub mod ext4;
+pub mod issue;
+mod kept_seal;
 pub mod key_file;
 pub mod key_guard;
 pub mod known_hosts;
@@ -14,6 +16,7 @@ pub mod node_notes;
 pub mod node_settings;
 pub mod partition;
 pub mod passphrase;
+mod pending;
 pub mod prepare;
 pub mod private_file;
 pub mod raise;

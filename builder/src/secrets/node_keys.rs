@@ -2,12 +2,11 @@
 //!
 //! So a lost stick can be replaced by one with the same identity, and clients continue to trust the same SSH host key.
 
-use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
 use crate::secrets::credentials::CredentialError;
 use crate::secrets::private_file::{PrivateFileError, read_private};
-use crate::secrets::store::{Secret, Store, StoreError};
-use crate::site::{InitError, Site, set_recipient};
+use crate::secrets::store::{EncryptedSecret, Secret, Store, StoreError};
+use crate::site::Site;
 use handoff::name::Name;
 use keys::identity::{BadIdentity, NodeIdentity, Recipient};
 use keys::issue::host_key::{BadHostKey, HostKey};
@@ -62,12 +61,6 @@ pub enum NodeKeyError {
     /// The identity belongs to another node, or to none.
     #[error(transparent)]
     OtherNode(Box<OtherNode>),
-    /// The node's file could not be changed.
-    #[error(transparent)]
-    Recipient(#[from] InitError),
-    /// The file with the public host key could not be written.
-    #[error(transparent)]
-    Write(#[from] AtomicError),
 }
 
 /// A key that is not the one in the site for the node.
@@ -96,9 +89,7 @@ impl Classified for NodeKeyError {
             Self::Identity { .. } | Self::HostKey { .. } | Self::BadRecipient { .. } | Self::OtherNode(_) => {
                 Class::BadContent
             }
-            Self::Store(_) | Self::Credentials(_) | Self::File(_) | Self::Recipient(_) | Self::Write(_) => {
-                return None;
-            }
+            Self::Store(_) | Self::Credentials(_) | Self::File(_) => return None,
         })
     }
 
@@ -118,7 +109,7 @@ impl Classified for NodeKeyError {
     }
 }
 
-/// The keys that [`ensure`] made.
+/// Which keys were made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Made {
     /// Whether any key was made.
@@ -129,68 +120,93 @@ pub struct Made {
     pub host_key: Option<String>,
 }
 
-/// Makes the keys that a node lacks; returns the site with its new public keys, and what was made.
-///
-/// A node with a `recipient` in its file keeps that key, wherever its private half is.
-pub fn ensure(site: Site, node: &Name, admin: &NodeIdentity) -> Result<(Site, Made), NodeKeyError> {
-    let store = Store::of(&site)?;
-    let created = Timestamp::from_unix(site.build_time);
-    let known = site.nodes().any(|known| known.name == *node && known.recipient.is_some());
-    if !known {
-        let is_new = !store.has(&Secret::NodeKey(node.clone()))?;
-        let recipient = make_identity(&store, node, admin, created)?;
-        let host_key = make_host_key(&store, node, admin)?.new;
-        let site = set_recipient(site, node, &recipient.to_string())?;
-        return Ok((site, Made { anything: true, identity: Some(recipient).filter(|_| is_new), host_key }));
-    }
-    let made = make_host_key(&store, node, admin)?;
-    Ok((site, Made { anything: made.anything, identity: None, host_key: made.new }))
+/// The keys of a node: those of the site, and new ones for those that it lacks, which are not written yet.
+#[derive(Debug)]
+pub struct NodeKeys {
+    /// Which keys are new.
+    pub made: Made,
+    /// The SSH host key.
+    pub host_key: HostKey,
+    /// The public key that the node's file does not have yet.
+    pub new_recipient: Option<Recipient>,
+    /// New encrypted files for the store.
+    secrets: Vec<EncryptedSecret>,
+    /// The new file with the public half of the host key.
+    public: Option<String>,
 }
 
-/// Makes the age identity of a node, unless the store has one, and returns its public half.
-fn make_identity(
-    store: &Store,
-    node: &Name,
-    admin: &NodeIdentity,
-    created: Timestamp,
-) -> Result<Recipient, NodeKeyError> {
-    let secret = Secret::NodeKey(node.clone());
-    if !store.has(&secret)? {
-        let text = identity_file::text(&identity_file::generate(), created);
-        store.write(&secret, text.as_bytes(), admin)?;
+impl NodeKeys {
+    /// Opens the keys of a node, and makes those that it lacks, in memory.
+    ///
+    /// A node with a `recipient` in its file keeps that key, wherever its private half is.
+    pub fn of(site: &Site, node: &Name, admin: &NodeIdentity) -> Result<Self, NodeKeyError> {
+        let store = Store::of(site)?;
+        let created = Timestamp::from_unix(site.build_time);
+        let has_recipient = site.nodes().any(|known| known.name == *node && known.recipient.is_some());
+        Self::from_store(&store, node, admin, (!has_recipient).then_some(created))
     }
-    Ok(parse(store, node, admin)?.recipient())
-}
 
-/// The files that [`make_host_key`] wrote.
-#[derive(Default)]
-struct MadeHostKey {
-    /// Whether either half was written.
-    anything: bool,
-    /// Kind and key, if the key was not there before.
-    new: Option<String>,
-}
+    /// The same; with a time, also for a node whose file has no public key.
+    fn from_store(
+        store: &Store,
+        node: &Name,
+        admin: &NodeIdentity,
+        without_recipient: Option<Timestamp>,
+    ) -> Result<Self, NodeKeyError> {
+        let mut secrets = Vec::new();
+        let (mut made, mut new_recipient) = (Made::default(), None);
+        if let Some(created) = without_recipient {
+            let secret = Secret::NodeKey(node.clone());
+            let recipient = if store.has(&secret)? {
+                parse(store, node, admin)?.recipient()
+            } else {
+                let identity = identity_file::generate();
+                let text = identity_file::text(&identity, created);
+                secrets.push(store.encrypt(&secret, text.as_bytes(), admin)?);
+                made.identity = Some(identity.recipient());
+                identity.recipient()
+            };
+            new_recipient = Some(recipient);
+        }
+        let failed = |problem| NodeKeyError::HostKey { node: node.clone(), problem };
+        let secret = Secret::HostKey(node.clone());
+        let host_key = if store.has(&secret)? {
+            host_key(store, node, admin)?
+        } else {
+            let key = HostKey::generate(&format!("root@{node}")).map_err(failed)?;
+            secrets.push(store.encrypt(&secret, key.private_text().map_err(failed)?.as_bytes(), admin)?);
+            made.host_key = Some(key.public_words().map_err(failed)?);
+            key
+        };
+        let path = store.host_key_public(node);
+        let public = store.read_host_key_public(node);
+        let public = public.map_err(|source| StoreError::Read { path, source })?;
+        let public = if public.is_none() || made.host_key.is_some() {
+            Some(host_key.public_line().map_err(failed)?)
+        } else {
+            None
+        };
+        made.anything = new_recipient.is_some() || public.is_some();
+        Ok(Self { made, host_key, new_recipient, secrets, public })
+    }
 
-/// Makes the SSH host key of a node, unless the store has one; its public half is stored beside it in plain text.
-fn make_host_key(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<MadeHostKey, NodeKeyError> {
-    let failed = |problem| NodeKeyError::HostKey { node: node.clone(), problem };
-    let secret = Secret::HostKey(node.clone());
-    let path = store.host_key_public(node);
-    let public = store.read_host_key_public(node);
-    let public = public.map_err(|source| StoreError::Read { path, source })?;
-    let is_there = store.has(&secret)?;
-    if is_there && public.is_some() {
-        return Ok(MadeHostKey::default());
+    /// Whether a half of the host key is to be written.
+    pub(super) fn has_new_host_key_files(&self) -> bool {
+        self.public.is_some()
     }
-    let mut new = None;
-    if !is_there {
-        let key = HostKey::generate(&format!("root@{node}")).map_err(failed)?;
-        store.write(&secret, key.private_text().map_err(failed)?.as_bytes(), admin)?;
-        new = Some(key.public_words().map_err(failed)?);
+
+    /// Writes new keys into the store.
+    pub(super) fn write(&self, site: &Site, node: &Name) -> Result<(), StoreError> {
+        self.write_to(&Store::without_admins(site), node)
     }
-    let public = host_key(store, node, admin)?.public_line().map_err(failed)?;
-    store.write_host_key_public(node, &public)?;
-    Ok(MadeHostKey { anything: true, new })
+
+    fn write_to(&self, store: &Store, node: &Name) -> Result<(), StoreError> {
+        self.secrets.iter().try_for_each(|secret| store.put(secret))?;
+        match &self.public {
+            Some(line) => Ok(store.write_host_key_public(node, line)?),
+            None => Ok(()),
+        }
+    }
 }
 
 fn parse(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<NodeIdentity, NodeKeyError> {
@@ -253,29 +269,30 @@ mod tests {
     use crate::site::SiteFolder;
 
     #[test]
-    fn the_advice_of_an_error_in_the_nodes_file_is_kept() {
-        let exists = InitError::NodeExists { name: "demo".parse().unwrap(), path: "nodes/demo.toml".into() };
-        let advice = exists.advice().unwrap();
-        let error = NodeKeyError::Recipient(exists);
-        assert_eq!((error.advice().unwrap(), error.class()), (advice, Class::CannotCreate));
-    }
-
-    #[test]
-    fn keys_are_made_once() {
+    fn keys_are_made_once_and_not_written_before_that_is_asked_for() {
         let folder = tempfile::tempdir().unwrap();
         let admin = identity_file::generate();
         let (site, node): (Name, Name) = ("home".parse().unwrap(), "demo".parse().unwrap());
         let store = Store::new(SiteFolder::open(folder.path()).unwrap(), site, vec![admin.recipient()]);
-        let made = make_identity(&store, &node, &admin, Timestamp::from_unix(0)).unwrap();
-        assert_eq!(make_identity(&store, &node, &admin, Timestamp::from_unix(9)).unwrap(), made);
-        let first = make_host_key(&store, &node, &admin).unwrap();
-        assert!(first.anything && first.new.is_some());
-        assert!(!make_host_key(&store, &node, &admin).unwrap().anything);
+        let keys = || NodeKeys::from_store(&store, &node, &admin, Some(Timestamp::from_unix(0))).unwrap();
+        let first = keys();
+        assert!(first.made.anything && first.made.host_key.is_some());
+        assert_eq!(first.made.identity, first.new_recipient);
+        assert!(!store.has(&Secret::NodeKey(node.clone())).unwrap(), "nothing is written yet");
+        first.write_to(&store, &node).unwrap();
+        let second = keys();
+        assert_eq!(second.new_recipient, first.new_recipient, "the key in the store is kept");
+        assert!(
+            second.made.identity.is_none() && second.made.host_key.is_none() && second.secrets.is_empty()
+        );
+        let with_recipient = NodeKeys::from_store(&store, &node, &admin, None).unwrap();
+        assert_eq!(with_recipient.made, Made::default());
         let public = std::fs::read_to_string(store.host_key_public(&node)).unwrap();
         assert!(public.starts_with("ssh-ed25519 ") && public.ends_with(" root@demo\n"));
         std::fs::remove_file(store.host_key_public(&node)).unwrap();
-        let again = make_host_key(&store, &node, &admin).unwrap();
-        assert!(again.anything && again.new.is_none(), "the private half was there");
+        let again = NodeKeys::from_store(&store, &node, &admin, None).unwrap();
+        assert!(again.made.anything && again.made.host_key.is_none(), "the private half was there");
+        again.write_to(&store, &node).unwrap();
         assert_eq!(std::fs::read_to_string(store.host_key_public(&node)).unwrap(), public);
     }
 }

@@ -228,16 +228,19 @@ impl NodeNotes {
         news: impl IntoIterator<Item = (&'n Name, NodeNote)>,
     ) -> Result<Self, NotesError> {
         Self::change(accepted, |notes| {
-            for (node, new) in news {
-                let known = notes.nodes.entry(node.clone()).or_default();
-                known.generation = known.generation.max(new.generation);
-                known.key = new.key.or(known.key.take());
-                known.host_key = new.host_key.or(known.host_key.take());
-            }
+            news.into_iter().for_each(|(node, new)| notes.add(node, new));
             if let Some(floors) = floors {
                 notes.raise(floors);
             }
         })
+    }
+
+    /// Adds what is known of a node, in memory: keys replace older ones, a generation counts if it is higher.
+    pub(super) fn add(&mut self, node: &Name, new: NodeNote) {
+        let known = self.nodes.entry(node.clone()).or_default();
+        known.generation = known.generation.max(new.generation);
+        known.key = new.key.or(known.key.take());
+        known.host_key = new.host_key.or(known.host_key.take());
     }
 
     /// Notes these floors even if they are lower, because the user accepted them.

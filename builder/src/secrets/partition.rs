@@ -3,14 +3,13 @@
 use crate::error::{Class, Classified};
 use crate::ids::{Owner, derived_uuid};
 use crate::next_command::psyops;
-use crate::secrets::credentials::{CredentialError, Credentials};
 use crate::secrets::ext4::{Ext4Error, File, Plan};
-use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::seal::NodeSeal;
 use crate::site::{Node, Site};
 use handoff::manifest::{FileAttributes, RelativePath, Store};
 use handoff::name::Name;
 use handoff::paths;
+use keys::identity::NodeIdentity;
 use keys::issue::identity_file;
 use keys::reconcile::KEY_MODE;
 use keys::timestamp::Timestamp;
@@ -20,12 +19,6 @@ use std::path::Path;
 /// Why the secret partition could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum PartitionError {
-    /// The keys of the site are not valid or not accepted.
-    #[error(transparent)]
-    Credentials(#[from] CredentialError),
-    /// The node's key is missing or that of another node.
-    #[error(transparent)]
-    Keys(#[from] NodeKeyError),
     /// The file system could not be made.
     #[error(transparent)]
     Ext4(#[from] Ext4Error),
@@ -43,7 +36,7 @@ impl Classified for PartitionError {
     fn own_class(&self) -> Option<Class> {
         Some(match self {
             Self::NoContent { .. } => Class::BadContent,
-            Self::Credentials(_) | Self::Keys(_) | Self::Ext4(_) => return None,
+            Self::Ext4(_) => return None,
         })
     }
 
@@ -52,27 +45,25 @@ impl Classified for PartitionError {
             Self::NoContent { node, .. } => {
                 Some(format!("make the seal again: {}", psyops(&format!("seal --node {node}"))))
             }
-            _ => None,
+            Self::Ext4(_) => None,
         }
     }
 }
 
 /// Writes the secret partition of `node` to the file `image`, with `length` bytes, private and sparse.
 ///
-/// The node's key comes from the site's store, or from the file `key`; it must fit the public key in the site. Two
-/// calls with the same site and seal write the same bytes.
+/// `identity` is the node's key, as [`node_keys::identity`](super::node_keys::identity) returns it. Two calls with the same
+/// site and seal write the same bytes.
 pub fn write_partition(
     site: &Site,
     node: &Node,
     seal: &NodeSeal,
-    credentials: &Credentials,
-    key: Option<&Path>,
+    identity: &NodeIdentity,
     length: u64,
     image: &Path,
 ) -> Result<(), PartitionError> {
-    let identity = node_keys::identity(site, &node.name, &credentials.identity, key)?;
     // The key file is written again and not copied: the stick must not get comments of the given file.
-    let identity = identity_file::text(&identity, Timestamp::from_unix(site.build_time));
+    let identity = identity_file::text(identity, Timestamp::from_unix(site.build_time));
     let mut files = BTreeMap::new();
     files.insert(age_key(), File { mode: KEY_MODE, uid: 0, gid: 0, content: identity.as_bytes() });
     for entry in seal.opened.manifest().stored_in(Store::Disk) {

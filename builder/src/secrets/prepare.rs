@@ -1,30 +1,33 @@
 //! All steps from a site to the secrets of its nodes' images: credentials, keys, and current seals.
 //!
-//! `build-image`, `mksecrets` and `psyops seal` all begin here, so that they do the same.
+//! `build-image`, `mksecrets` and `psyops seal` all begin here, so that they do the same: read, decide, write. The site is
+//! read once, before; nothing of it is written before the last decision is made ([`super::pending`]).
 
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
 use crate::parallel;
 use crate::secrets::credentials::{Credentials, Locations};
 use crate::secrets::key_guard::KeyGuard;
-use crate::secrets::node_keys;
-use crate::secrets::node_notes::{Floors, NodeNote, NodeNotes};
+use crate::secrets::node_keys::{self, Made, NodeKeys};
+use crate::secrets::node_notes::{NodeNote, NodeNotes};
 use crate::secrets::partition::write_partition;
+use crate::secrets::pending::Pending;
+use crate::secrets::raise::{RaiseRequest, Raised};
 use crate::secrets::seal::{NodeSeal, SealRequest, current_seal};
 use crate::secrets::trust::{self, TrustError};
-use crate::site::{Node, Site, SiteError};
+use crate::site::{LockedSite, Node, Site, SiteEdits, SiteError};
 use handoff::loader_config::LoaderConfig;
 use handoff::name::Name;
+use keys::identity::NodeIdentity;
 use keys::seal::{NotAccepted, UnverifiedSeal};
-use keys::signature::PublicKey;
-use std::fs::File;
+use keys::signature::{BadPublicKey, PublicKey};
 use std::path::Path;
 use std::sync::Arc;
 
 /// A node with keys and a current seal.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The site as it is now: public keys of nodes may have been added to its files.
+    /// The site with all that was written into it: public keys of nodes may have been added to its files.
     pub site: Arc<Site>,
     /// The name of the node.
     pub node: Name,
@@ -40,21 +43,8 @@ pub struct Prepared {
     pub trust_published: bool,
 }
 
-/// An exclusive lock on a site: while it exists, no other process makes keys or seals, as two at once would give a node
-/// two keys.
-pub(super) struct SiteLock(#[expect(dead_code, reason = "the lock goes with the file")] File);
-
-impl SiteLock {
-    /// Waits for other processes, and reads the site again, because they may have changed it.
-    pub(super) fn with(site: &Site) -> Result<(Self, Site), Error> {
-        let locked = File::open(&site.dir).and_then(|folder| folder.lock().map(|()| folder));
-        let locked = locked.map_err(|source| SiteError::Read { path: site.dir.clone(), source })?;
-        Ok((Self(locked), Site::load(&site.dir)?))
-    }
-}
-
-/// Makes the keys that the node lacks, and a seal if the stored one is not current.
-pub fn prepare(site: &Site, node: &str, at: &Locations) -> Result<Prepared, Error> {
+/// The keys of a node are opened, and those that it lacks are made, and a seal if the stored one is not current.
+pub fn prepare(site: LockedSite, node: &str, at: &Locations) -> Result<Prepared, Error> {
     // One name gives one node, or an error above.
     prepare_all(site, [node], at)?.pop().ok_or_else(|| NothingPrepared.into())
 }
@@ -72,7 +62,7 @@ impl Classified for NothingPrepared {
 
 /// The same for several nodes, in order, each once.
 pub fn prepare_all<'n>(
-    site: &Site,
+    site: LockedSite,
     nodes: impl IntoIterator<Item = &'n str>,
     at: &Locations,
 ) -> Result<Vec<Prepared>, Error> {
@@ -81,54 +71,88 @@ pub fn prepare_all<'n>(
 
 /// The same with further options for the seals.
 pub fn prepare_all_as_requested<'n>(
-    site: &Site,
+    site: LockedSite,
     nodes: impl IntoIterator<Item = &'n str>,
     at: &Locations,
     request: SealRequest,
 ) -> Result<Vec<Prepared>, Error> {
-    let (_exclusive, site) = SiteLock::with(site)?;
-    // A mistyped name is reported before asking for passphrases.
-    let nodes: Vec<Name> =
-        nodes.into_iter().map(|node| Ok(site.node(node)?.name.clone())).collect::<Result<_, SiteError>>()?;
-    let (mut site, credentials) = Credentials::load(site, at)?;
-    let trust_published = trust::publish_if_missing(&site, &credentials.signing)?;
-    let mut names: Vec<(Name, node_keys::Made)> = Vec::new();
-    for name in nodes {
-        if names.iter().any(|(known, _)| *known == name) {
-            continue;
-        }
-        // One after the other, because each may change the site.
-        let made;
-        (site, made) = node_keys::ensure(site, &name, &credentials.identity)?;
-        names.push((name, made));
+    Ok(prepare_raised(site, nodes, at, request, None)?.0)
+}
+
+/// The same, for floors that are raised first. Either everything is written or, if anything is refused, nothing.
+pub fn prepare_raised<'n>(
+    site: LockedSite,
+    nodes: impl IntoIterator<Item = &'n str>,
+    at: &Locations,
+    request: SealRequest,
+    raise: Option<RaiseRequest<'_>>,
+) -> Result<(Vec<Prepared>, Vec<Raised>), Error> {
+    let (site, _lock) = site.into_parts();
+    let names = distinct_names(&site, nodes)?;
+    if let Some(raise) = &raise {
+        raise.check(&site)?;
     }
-    let made = names.iter().map(|(name, made)| {
-        (name, NodeNote { key: made.identity.clone(), host_key: made.host_key.clone(), generation: None })
-    });
+    let SealRequest { untrusted, .. } = request;
+    let (mut site, credentials) = Credentials::load(site, at, untrusted)?;
     let accepted =
         site.accepted.clone().ok_or_else(|| TrustError::NothingAccepted { site: site.id.clone() })?;
-    let known = NodeNotes::note(&accepted, None, made)?;
-    let nodes = || names.iter().map(|(name, _)| name);
-    trust::check_node_keys(&site, &accepted, &known, nodes())?;
-    trust::check_host_keys(&site, &accepted, &known, &credentials.identity, nodes())?;
+    let trust = trust::unpublished(&site, &credentials.signing)?;
+    let mut known = NodeNotes::of(&accepted)?;
+    let mut edits = SiteEdits::default();
+    let raised = match &raise {
+        Some(raise) => raise.decide(&mut site, &mut edits, &known, untrusted)?,
+        None => Vec::new(),
+    };
+    let mut nodes: Vec<(Name, NodeKeys)> = Vec::new();
+    for name in names {
+        let keys = NodeKeys::of(&site, &name, &credentials.identity)?;
+        if let Some(recipient) = &keys.new_recipient {
+            edits.set_recipient(&mut site, &name, &recipient.to_string())?;
+        }
+        let Made { identity, host_key, .. } = keys.made.clone();
+        known.add(&name, NodeNote { key: identity, host_key, generation: None });
+        nodes.push((name, keys));
+    }
+    let pairs = || nodes.iter().map(|(name, keys)| (name, keys));
+    trust::check_node_keys(&site, &accepted, &known, untrusted, pairs())?;
+    trust::check_host_keys(&site, &accepted, &known, &credentials.identity, untrusted, pairs())?;
     let guard = Arc::new(KeyGuard::new(&site, at, &credentials));
     let (site, credentials) = (Arc::new(site), Arc::new(credentials));
-    let floors = Some(Floors::of(&site));
-    let prepared = parallel::each(&names, |(name, made)| {
-        let last = known.generation(name);
-        let seal = current_seal(&site, site.node(name.as_str())?, &credentials, &guard, last, request)?;
+    let prepared = parallel::each(&nodes, |(name, keys)| {
+        let (last, node) = (known.generation(name), site.node(name.as_str())?);
+        let seal = current_seal(&site, node, &credentials, &keys.host_key, &guard, last, request)?;
         let (site, credentials) = (Arc::clone(&site), Arc::clone(&credentials));
-        let guard = Arc::clone(&guard);
-        let (node, keys_made) = (name.clone(), made.anything);
+        let (guard, node, keys_made) = (Arc::clone(&guard), name.clone(), keys.made.anything);
+        let trust_published = trust.is_some();
         Ok::<_, Error>(Prepared { site, node, credentials, guard, seal, keys_made, trust_published })
     })?;
-    let sealed = prepared.iter().map(|one| {
+    let news = prepared.iter().map(|one| {
         let header = one.seal.opened.header();
         let (generation, key) = (Some(header.generation), Some(header.recipient.clone()));
         (&one.node, NodeNote { generation, key, host_key: trust::host_key_of(&one.seal.opened) })
     });
-    NodeNotes::note(&accepted, floors.as_ref(), sealed)?;
-    Ok(prepared)
+    let pending = Pending {
+        accepted: &accepted,
+        notes: news.collect(),
+        trust: trust.as_ref(),
+        keys: pairs().collect(),
+        edits: &edits,
+        seals: prepared.iter().map(|one| (&one.node, &one.seal)).collect(),
+    };
+    pending.write(&site)?;
+    Ok((prepared, raised))
+}
+
+/// The names of these nodes, each once. A mistyped one is reported before anything is asked.
+fn distinct_names<'n>(site: &Site, nodes: impl IntoIterator<Item = &'n str>) -> Result<Vec<Name>, SiteError> {
+    let mut names: Vec<Name> = Vec::new();
+    for node in nodes {
+        let name = &site.node(node)?.name;
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    Ok(names)
 }
 
 /// A node would not start with its new seal and system.
@@ -152,10 +176,27 @@ impl Classified for NotAcceptedByOwnSystem {
     }
 }
 
+/// A system of this builder trusts a key that is not one, so its node would accept no seal.
+#[derive(Debug, thiserror::Error, classified::Cause)]
+#[error("node {node} would not start: its system trusts a key that is not valid: {problem}")]
+pub struct BadSystemKey {
+    /// The name of the node.
+    pub node: Name,
+    /// What is wrong with the key.
+    pub problem: BadPublicKey,
+}
+
+impl Classified for BadSystemKey {
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::BadContent)
+    }
+}
+
 impl Prepared {
     /// Checks the node's seal against its system, as the node does at each start.
     pub fn check_system(&self, system: &LoaderConfig) -> Result<(), Error> {
-        let keys: Vec<PublicKey> = system.signing_keys.iter().filter_map(|key| key.parse().ok()).collect();
+        let keys = system.signing_keys.iter().map(|key| key.parse()).collect::<Result<Vec<PublicKey>, _>>();
+        let keys = keys.map_err(|problem| BadSystemKey { node: self.node.clone(), problem })?;
         let seal = UnverifiedSeal::parse(&self.seal.bytes).and_then(|seal| seal.verify(&keys, &system.site));
         let accepted = seal.map_err(NotAccepted::from).and_then(|seal| seal.accepted_by(system));
         let node = self.node.clone();
@@ -168,9 +209,22 @@ impl Prepared {
         Ok(self.site.node(self.node.as_str())?)
     }
 
-    /// Writes the node's secret partition to the file `image`, with the node's key from the store or from `key`.
-    pub fn write_partition(&self, key: Option<&Path>, size: u64, image: &Path) -> Result<(), Error> {
-        let node = self.node()?;
-        Ok(write_partition(&self.site, node, &self.seal, &self.credentials, key, size, image)?)
+    /// What the command did about the site's accepted keys, a line each.
+    #[must_use]
+    pub fn told_of_trust(&self) -> Vec<String> {
+        let published = self.trust_published;
+        let published =
+            published.then(|| "signed trust.toml with the accepted keys: commit it with the site".to_owned());
+        trust::first_use(&self.site).into_iter().chain(published).collect()
+    }
+
+    /// The node's key, from the store or from the file `key`.
+    pub fn identity(&self, key: Option<&Path>) -> Result<NodeIdentity, Error> {
+        Ok(node_keys::identity(&self.site, &self.node, &self.credentials.identity, key)?)
+    }
+
+    /// Writes the node's secret partition, with the node's key, to the file `image`.
+    pub fn write_partition(&self, identity: &NodeIdentity, size: u64, image: &Path) -> Result<(), Error> {
+        Ok(write_partition(&self.site, self.node()?, &self.seal, identity, size, image)?)
     }
 }

@@ -1,20 +1,18 @@
 //! Raising the lowest generation or release that a site's systems and seals accept, so that nodes refuse older ones.
 //!
-//! The keys for new seals are opened first, because a floor cannot be lowered. Then the floor is written, and new seals
-//! are made for it: after an interruption in between, the next build or `psyops seal` makes those that are missing.
+//! The new seals are made before the floor is written, because a floor cannot be lowered: if a seal is refused, no floor
+//! is raised. After an interruption between floor and seals, the next build or `psyops seal` makes those that are missing.
 
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
-use crate::secrets::credentials::{Credentials, Locations, trusted_keys};
-use crate::secrets::node_notes::{Floors, NodeNotes};
-use crate::secrets::prepare::SiteLock;
-use crate::secrets::seal::refuse_jump;
-use crate::site::{InitError, Site, SiteError, set_least_generation, set_security_epoch};
+use crate::secrets::kept_seal;
+use crate::secrets::node_notes::NodeNotes;
+use crate::secrets::seal::{UntrustedSeal, refuse_jump};
+use crate::secrets::trust::{self, TrustError};
+use crate::site::{Site, SiteEdits, SiteError};
 use handoff::name::Name;
-use keys::seal::UnverifiedSeal;
 use keys::seal::header::{Generation, Header};
 use std::collections::BTreeSet;
-use std::io;
 
 /// What is raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -42,9 +40,6 @@ pub struct Raised {
 /// Why a floor could not be raised.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum RaiseError {
-    /// The site's file could not be changed.
-    #[error(transparent)]
-    Site(#[from] InitError),
     /// The user named nodes, but the least release is the same for all nodes.
     #[error("--raise release works only for all nodes of a site at once")]
     ReleaseOfSomeNodes,
@@ -65,111 +60,122 @@ impl Classified for RaiseError {
         Some(match self {
             Self::ReleaseOfSomeNodes => Class::Refused,
             Self::Highest { .. } => Class::BadContent,
-            Self::Site(_) => return None,
         })
     }
 
     fn own_advice(&self) -> Option<String> {
         match self {
             Self::ReleaseOfSomeNodes => Some(format!("add --all: {}", psyops("seal --all --raise release"))),
-            _ => None,
+            Self::Highest { .. } => None,
         }
     }
 }
 
-/// Raises the floor `what` in the site: for these nodes, or for all if `nodes` is `None`. `at` has the paths of the
-/// private keys; the accepted keys and the notes are beside them.
-pub fn raise(
-    site: &Site,
-    nodes: Option<&[String]>,
-    what: Raise,
-    at: &Locations,
-) -> Result<Vec<Raised>, Error> {
-    let (_exclusive, site) = SiteLock::with(site)?;
-    // A mistyped name is found before asking for passphrases, and a node that is named twice is raised once.
-    let nodes = nodes.map(|names| names.iter().map(|name| Ok(&site.node(name)?.name)));
-    let nodes: Option<BTreeSet<&Name>> = nodes.map(Iterator::collect::<Result<_, SiteError>>).transpose()?;
-    if what == Raise::Release && nodes.is_some() {
-        return Err(RaiseError::ReleaseOfSomeNodes.into());
-    }
-    let known = known(&site, at)?;
-    let raised = match (what, nodes) {
-        (Raise::Generation, None) => raise_generation(&site, None, &known).map(|raised| vec![raised]),
-        (Raise::Generation, Some(nodes)) => {
-            nodes.into_iter().map(|node| raise_generation(&site, Some(node), &known)).collect()
+/// Which floor is to be raised.
+#[derive(Debug, Clone, Copy)]
+pub struct RaiseRequest<'r> {
+    /// The floor.
+    pub what: Raise,
+    /// The nodes; `None` for all.
+    pub nodes: Option<&'r [String]>,
+}
+
+impl RaiseRequest<'_> {
+    /// Finds what is wrong with the request before the user is asked for passphrases.
+    pub(super) fn check(&self, site: &Site) -> Result<(), Error> {
+        self.names(site)?;
+        if self.what == Raise::Release && self.nodes.is_some() {
+            return Err(RaiseError::ReleaseOfSomeNodes.into());
         }
-        (Raise::Release, _) => raise_release(&site, &known).map(|raised| vec![raised]),
-    };
-    // Noted even if only some floors were raised, or if the seals cannot be made afterwards, so that these floors
-    // cannot be lowered without being noticed.
-    if let Some(accepted) = &known.site.accepted {
-        NodeNotes::note(accepted, Some(&Floors::of(&Site::load(&site.dir)?)), [])?;
+        Ok(())
     }
-    raised
-}
 
-/// The keys that count for the site, and the generations that this workstation used.
-struct Known {
-    site: Site,
-    notes: NodeNotes,
-}
+    /// The names of the nodes; one that was given twice is raised once.
+    fn names(&self, site: &Site) -> Result<Option<BTreeSet<Name>>, SiteError> {
+        let names = self.nodes.map(|names| names.iter().map(|name| Ok(site.node(name)?.name.clone())));
+        names.map(Iterator::collect).transpose()
+    }
 
-fn known(site: &Site, at: &Locations) -> Result<Known, Error> {
-    let (site, _) = Credentials::load(site.clone(), at)?;
-    let notes = site.accepted.as_deref().map(NodeNotes::of).transpose()?.unwrap_or_default();
-    Ok(Known { site, notes })
+    /// Decides the new floors: they are in `site` then, and for its files in `edits`.
+    pub(super) fn decide(
+        &self,
+        site: &mut Site,
+        edits: &mut SiteEdits,
+        known: &NodeNotes,
+        untrusted: UntrustedSeal,
+    ) -> Result<Vec<Raised>, Error> {
+        let nodes = self.names(site)?;
+        match (self.what, nodes) {
+            (Raise::Generation, None) => Ok(vec![raise_generation(site, edits, None, known, untrusted)?]),
+            (Raise::Generation, Some(nodes)) => {
+                nodes.iter().map(|node| raise_generation(site, edits, Some(node), known, untrusted)).collect()
+            }
+            (Raise::Release, _) => Ok(vec![raise_release(site, edits, untrusted)?]),
+        }
+    }
 }
 
 /// One above the highest generation of any seal of these nodes, so that every one of them is below.
-fn raise_generation(site: &Site, node: Option<&Name>, known: &Known) -> Result<Raised, Error> {
+fn raise_generation(
+    site: &mut Site,
+    edits: &mut SiteEdits,
+    node: Option<&Name>,
+    known: &NodeNotes,
+    untrusted: UntrustedSeal,
+) -> Result<Raised, Error> {
     let floors = site.floors();
     let mut highest = 0;
-    for node in site.nodes().map(|known| &known.name).filter(|one| node.is_none_or(|name| *one == name)) {
-        highest = highest.max(known.highest_generation(node)?).max(floors.for_node(node));
+    for node in site.nodes().map(|one| &one.name).filter(|one| node.is_none_or(|name| *one == name)) {
+        highest = highest.max(highest_generation(site, node, known, untrusted)?).max(floors.for_node(node));
     }
     let key = "least-serial";
     let from = node.map_or(floors.for_all(), |name| floors.for_node(name));
     // Site files have TOML's integers, which are signed.
-    let to = highest.checked_add(1).filter(|generation| i64::try_from(*generation).is_ok());
+    let to = highest.checked_add(1).and_then(|generation| i64::try_from(generation).ok());
     let to = to.ok_or_else(|| RaiseError::Highest { key, site: site.id.clone(), number: highest })?;
-    set_least_generation(site, node, to).map_err(RaiseError::from)?;
-    Ok(Raised { key, node: node.cloned(), from, to })
+    edits.set_least_generation(site, node, to)?;
+    Ok(Raised { key, node: node.cloned(), from, to: to.unsigned_abs() })
 }
 
 /// One above the site's own epoch and those in stored seals, in case the site's epoch was lowered.
-fn raise_release(site: &Site, known: &Known) -> Result<Raised, Error> {
+fn raise_release(site: &mut Site, edits: &mut SiteEdits, untrusted: UntrustedSeal) -> Result<Raised, Error> {
     let key = "security-epoch";
     let from = site.security_epoch;
     let mut highest = from;
     for node in site.nodes() {
-        highest = highest.max(known.kept(&node.name)?.map_or(0, |kept| kept.security_epoch));
+        highest = highest.max(kept(site, &node.name, untrusted)?.map_or(0, |kept| kept.security_epoch));
     }
     let last = || RaiseError::Highest { key, site: site.id.clone(), number: highest.into() };
     let to = highest.checked_add(1).ok_or_else(last)?;
-    set_security_epoch(site, to).map_err(RaiseError::from)?;
+    edits.set_security_epoch(site, to)?;
     Ok(Raised { key, node: None, from: from.into(), to: to.into() })
 }
 
-impl Known {
-    /// The highest generation of a node's seals: that of the stored one, or of one that was made here and is gone now.
-    fn highest_generation(&self, node: &Name) -> Result<u64, Error> {
-        let (kept, noted) = (self.kept(node)?.map(|header| header.generation), self.notes.generation(node));
-        if let Some(kept) = kept {
-            refuse_jump(&self.site.seal_file(node), node, kept, noted)?;
+/// The highest generation of a node's seals: that of the stored one, or of one that was made here and is gone now.
+fn highest_generation(site: &Site, node: &Name, known: &NodeNotes, untrusted: UntrustedSeal) -> Result<u64, Error> {
+    let (kept, noted) = (kept(site, node, untrusted)?.map(|header| header.generation), known.generation(node));
+    if let Some(kept) = kept {
+        let jump = refuse_jump(&site.seal_file(node), node, kept, noted);
+        match jump {
+            Err(_) if untrusted == UntrustedSeal::Replace => return Ok(noted.map_or(0, Generation::number)),
+            other => other?,
         }
-        Ok(kept.max(noted).map_or(0, Generation::number))
     }
+    Ok(kept.max(noted).map_or(0, Generation::number))
+}
 
-    /// The header of a node's stored seal; `None` if there is none, or none that the site signed: such a seal does not
-    /// count.
-    fn kept(&self, node: &Name) -> Result<Option<Header>, Error> {
-        let bytes = match self.site.folder.read(Site::seal_name(node)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(SiteError::Read { path: self.site.seal_file(node), source }.into()),
-        };
-        let trusted = trusted_keys(&self.site)?;
-        let verified = UnverifiedSeal::parse(&bytes).and_then(|seal| seal.verify(&trusted, &self.site.id));
-        Ok(verified.ok().map(|seal| seal.header().clone()))
+/// The header of a node's stored seal; `None` if there is none, or if it was made under a former key or id of the site:
+/// such a seal does not count.
+fn kept(site: &Site, node: &Name, untrusted: UntrustedSeal) -> Result<Option<Header>, Error> {
+    let Some(accepted) = &site.accepted else {
+        return Err(TrustError::NothingAccepted { site: site.id.clone() }.into());
+    };
+    match kept_seal::verified(site, node, &accepted.keys.signers, &accepted.former_signers) {
+        Ok(seal) => Ok(seal.map(|seal| seal.header().clone())),
+        Err(_) if untrusted == UntrustedSeal::Replace => Ok(None),
+        Err(difference) => {
+            trust::refuse(site, vec![difference])?;
+            Ok(None)
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::error::{Class, Classified};
 use crate::next_command::psyops;
 use crate::secrets::compose::{ComposeError, compose};
 use crate::secrets::credentials::{CredentialError, Credentials, admin_recipients, trusted_keys};
+use crate::secrets::kept_seal;
 use crate::secrets::key_guard::KeyGuard;
 use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::node_notes::{LARGEST_STEP, NotesError};
@@ -18,6 +19,7 @@ use crate::site::{Node, Site};
 use handoff::manifest::Manifest;
 use handoff::name::Name;
 use keys::identity::Recipient;
+use keys::issue::host_key::HostKey;
 use keys::issue::seal_builder::{BuildError, SealBuilder, comment};
 use keys::seal::header::{Generation, Header};
 use keys::seal::payload::BadPayload;
@@ -105,9 +107,6 @@ pub enum CurrentSealError {
         /// Why the seal could not be made.
         problem: BuildError,
     },
-    /// A new seal could not be stored.
-    #[error(transparent)]
-    Write(#[from] AtomicError),
 }
 
 impl Classified for CurrentSealError {
@@ -117,9 +116,7 @@ impl Classified for CurrentSealError {
             Self::GenerationJump { .. } | Self::AboveJump { .. } => Class::Refused,
             Self::NoGenerationKnown { .. } => Class::MissingInput,
             Self::NotVerified { .. } | Self::LastGeneration { .. } | Self::Build { .. } => Class::BadContent,
-            Self::Compose(_) | Self::Credentials(_) | Self::Keys(_) | Self::Notes(_) | Self::Write(_) => {
-                return None;
-            }
+            Self::Compose(_) | Self::Credentials(_) | Self::Keys(_) | Self::Notes(_) => return None,
         })
     }
 
@@ -169,7 +166,7 @@ pub struct SealRequest {
 /// The seal for a node's image.
 #[derive(Debug)]
 pub struct NodeSeal {
-    /// Where the seal is stored.
+    /// Where the seal is stored in the site.
     pub path: PathBuf,
     /// The bytes of the seal, without padding.
     pub bytes: Vec<u8>,
@@ -179,12 +176,13 @@ pub struct NodeSeal {
     pub reasons: Vec<String>,
 }
 
-/// Returns the node's seal; makes and stores a new one if its content changed. `last` is the last generation of the
-/// node that this workstation noted.
+/// Returns the node's seal; makes a new one, which is not stored yet, if its content changed. `last` is the last generation of
+/// the node that this workstation noted.
 pub fn current_seal(
     site: &Site,
     node: &Node,
     credentials: &Credentials,
+    host_key: &HostKey,
     guard: &KeyGuard,
     last: Option<Generation>,
     request: SealRequest,
@@ -194,7 +192,7 @@ pub fn current_seal(
         return Err(CurrentSealError::AboveJump { node: node.name.clone(), above, last });
     }
     let wanted = Wanted {
-        builder: compose(site, node, credentials, guard)?,
+        builder: compose(site, node, credentials, host_key, guard)?,
         recipient: node_keys::recipient(site, &node.name)?,
         admins: admin_recipients(site)?,
         site,
@@ -219,8 +217,17 @@ pub fn current_seal(
     };
     let generation = wanted.generation_after(last.max(generation).max(above))?;
     let (bytes, opened) = wanted.build(generation).map_err(|problem| wanted.failed(problem))?;
-    site.folder.write(Site::seal_name(&node.name), &bytes, 0o644)?;
     Ok(NodeSeal { path, bytes, opened, reasons })
+}
+
+impl NodeSeal {
+    /// Stores the seal in the site, if it is a new one.
+    pub(super) fn write(&self, site: &Site, node: &Name) -> Result<(), AtomicError> {
+        if self.reasons.is_empty() {
+            return Ok(());
+        }
+        site.folder.write(Site::seal_name(node), &self.bytes, 0o644)
+    }
 }
 
 /// Refuses a generation that cannot come from making seals one after another, even if the seal is signed.
@@ -312,11 +319,9 @@ impl Wanted<'_> {
         last: Option<Generation>,
         untrusted: UntrustedSeal,
     ) -> Result<Stored, CurrentSealError> {
-        let bytes = match self.site.folder.read(Site::seal_name(&self.node.name)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::Missing),
-            Err(source) => return Err(CurrentSealError::Read { path: path.to_owned(), source }),
-        };
+        let bytes = kept_seal::read(self.site, &self.node.name);
+        let bytes = bytes.map_err(|source| CurrentSealError::Read { path: path.to_owned(), source })?;
+        let Some(bytes) = bytes else { return Ok(Stored::Missing) };
         match self.check_stored(path, &bytes, last) {
             Ok(state) => Ok(Stored::Valid(bytes, state)),
             Err(CurrentSealError::NotVerified { .. } | CurrentSealError::GenerationJump { .. })

@@ -49,6 +49,13 @@ impl fmt::Display for Secret {
     }
 }
 
+/// A value that is encrypted and not stored yet.
+#[derive(Debug)]
+pub struct EncryptedSecret {
+    secret: Secret,
+    file: String,
+}
+
 /// Why a value could not be read or stored.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum StoreError {
@@ -245,8 +252,13 @@ impl Store {
         format!("{BINDING} {} {secret}\n", self.site)
     }
 
-    /// Stores a value, after checking that `identity` can decrypt it; the previous value is kept as history.
-    pub fn write(&self, secret: &Secret, content: &[u8], identity: &NodeIdentity) -> Result<(), StoreError> {
+    /// Encrypts a value, and checks that `identity` can decrypt it. Nothing is written yet.
+    pub fn encrypt(
+        &self,
+        secret: &Secret,
+        content: &[u8],
+        identity: &NodeIdentity,
+    ) -> Result<EncryptedSecret, StoreError> {
         let path = self.file(secret);
         let mut plain = Zeroizing::new(self.binding(secret).into_bytes());
         // All memory is reserved first, so that growing leaves no copy of the secret in freed memory.
@@ -255,11 +267,22 @@ impl Store {
         let file = encrypt_armored(&self.admins, &plain)
             .map_err(|problem| StoreError::Encrypt { secret: secret.clone(), problem })?;
         self.open(secret, &path, file.as_bytes(), identity)?;
+        Ok(EncryptedSecret { secret: secret.clone(), file })
+    }
+
+    /// Stores a value, after checking that `identity` can decrypt it; the previous value is kept as history.
+    pub fn write(&self, secret: &Secret, content: &[u8], identity: &NodeIdentity) -> Result<(), StoreError> {
+        self.put(&self.encrypt(secret, content, identity)?)
+    }
+
+    /// Stores an encrypted value; the previous one is kept as history.
+    pub fn put(&self, value: &EncryptedSecret) -> Result<(), StoreError> {
+        let EncryptedSecret { secret, file } = value;
         // The old value is stored first: after an interruption it exists twice, and is never lost.
         match self.folder.read(file_name(secret)) {
             Ok(old) => self.folder.write(self.next_in_history(secret)?, &old, 0o644)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(StoreError::Read { path, source }),
+            Err(source) => return Err(StoreError::Read { path: self.file(secret), source }),
         }
         Ok(self.folder.write(file_name(secret), file.as_bytes(), 0o644)?)
     }

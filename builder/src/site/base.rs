@@ -1,6 +1,7 @@
 //! `base` of `site.toml`: one of the builder's own systems, a tar, or an OCI image.
 
-use super::error::{Known, SiteError};
+use super::error::SiteError;
+use super::known::Known;
 use super::source::Source;
 use handoff::base_kind::BaseKind;
 use oci_client::Reference;

@@ -18,12 +18,9 @@ pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteErro
     for (typed_fault, typed_action) in &raw.faults {
         let fault = source.word("a fault", typed_fault, &kinds)?;
         let action = source.word("an action", typed_action, &actions)?;
-        if !fault.actions().contains(&action) {
-            return Err(SiteError::ActionWithoutEffect {
-                at: source.at(&typed_action.span()),
-                fault,
-                action,
-            });
+        if let Some(why) = fault.refusal(action) {
+            let at = source.at(&typed_action.span());
+            return Err(SiteError::ActionWithoutEffect { at, fault, action, why });
         }
         faults.set(fault, action);
     }

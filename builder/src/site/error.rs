@@ -1,63 +1,14 @@
 //! What can be wrong with a site, each with its location and the advice.
 
-use super::package::WantedPackage;
+use super::known::Known;
+use super::location::Location;
+use super::wanted_package::WantedPackage;
 use crate::error::{Class, Classified};
 use crate::next_command::argument;
 use handoff::fault::{Fault, FaultAction};
 use handoff::name::Name;
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
-
-/// A position in a site file, counted from 1 as in editors.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location {
-    /// The path of the file.
-    pub path: PathBuf,
-    /// The line number.
-    pub line: usize,
-    /// The column, counted in characters.
-    pub column: usize,
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.path.display(), self.line, self.column)
-    }
-}
-
-/// The valid names, and the one nearest to a mistyped name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    /// All valid names.
-    pub names: Box<[String]>,
-    /// The name that the user probably meant.
-    pub nearest: Option<Box<str>>,
-}
-
-impl Known {
-    /// Compares `word` with `names`.
-    pub fn near<S: Into<String>>(word: &str, names: impl IntoIterator<Item = S>) -> Self {
-        let names: Box<[String]> = names.into_iter().map(Into::into).collect();
-        let nearest = names
-            .iter()
-            .map(|name| (strsim::normalized_damerau_levenshtein(word, name), name))
-            .filter(|(likeness, _)| *likeness >= 0.5)
-            .max_by(|(a, _), (b, _)| a.total_cmp(b))
-            .map(|(_, name)| name.as_str().into());
-        Self { names, nearest }
-    }
-}
-
-impl fmt::Display for Known {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.nearest, self.names.as_ref()) {
-            (Some(nearest), _) => write!(f, "did you mean {nearest:?}?"),
-            (None, []) => f.write_str("there are none"),
-            (None, names) => write!(f, "known: {}", names.join(", ")),
-        }
-    }
-}
 
 /// Why a site, or a part of it, cannot be used.
 #[derive(Debug, thiserror::Error, classified::Cause)]
@@ -146,10 +97,9 @@ pub enum SiteError {
     },
     /// A fault cannot have this action.
     #[error(
-        "{at}: the action {answer} is not valid for the fault {fault}: {}; the nearest valid one is {:?} (valid: {})",
-        why_not_valid(*action),
+        "{at}: the action {action} is not valid for the fault {fault}: {why}; the nearest valid one is {:?} (valid: {})",
         fault.nearest(*action).name(),
-        fault.actions().iter().map(|action| action.name()).collect::<Vec<_>>().join(", ")
+        fault.actions().map(FaultAction::name).collect::<Vec<_>>().join(", ")
     )]
     ActionWithoutEffect {
         /// The position of the action.
@@ -158,6 +108,8 @@ pub enum SiteError {
         fault: Fault,
         /// The action that the user typed.
         action: FaultAction,
+        /// Why the fault cannot have it.
+        why: &'static str,
     },
     /// The site does not have the node.
     #[error("the site {site} has no node {name:?}; {known}")]
@@ -207,6 +159,14 @@ pub enum SiteError {
         /// Why the name is not valid.
         problem: String,
     },
+    /// A key of a text file could not be set by this program.
+    #[error("cannot set a key in {path}: write this line at its top: {line}")]
+    NotEditable {
+        /// The path of the file.
+        path: PathBuf,
+        /// The line for the top of the file.
+        line: String,
+    },
     /// A file of the site for a node cannot be opened.
     #[error("{at}: {path} cannot be used: {problem}")]
     UnusableSource {
@@ -225,16 +185,6 @@ pub enum SiteError {
         /// The path of the file.
         path: PathBuf,
     },
-}
-
-/// Why faults without this action cannot have it.
-fn why_not_valid(action: FaultAction) -> &'static str {
-    match action {
-        FaultAction::Repair => "there is no file that could be repaired",
-        FaultAction::Continue => "without the node's files the boot must not pass for an ordinary one",
-        FaultAction::Degraded => "the boot cannot go on without a root",
-        FaultAction::Reboot | FaultAction::Rescue => "it has no effect",
-    }
 }
 
 impl Classified for SiteError {
@@ -256,23 +206,5 @@ impl Classified for SiteError {
             }
             _ => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_name_is_found() {
-        let known = Known::near("realease", ["id", "release", "base"]);
-        assert_eq!(known.nearest.as_deref(), Some("release"));
-        assert_eq!(known.to_string(), "did you mean \"release\"?");
-    }
-
-    #[test]
-    fn far_names_are_all_listed() {
-        assert_eq!(Known::near("colour", ["id", "base"]).to_string(), "known: id, base");
-        assert_eq!(Known::near("x", [] as [&str; 0]).to_string(), "there are none");
     }
 }

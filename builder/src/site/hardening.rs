@@ -1,6 +1,7 @@
 //! `[hardening]` of `site.toml`: how nodes isolate users from the kernel and from each other.
 
-use super::error::{Known, SiteError};
+use super::error::SiteError;
+use super::known::Known;
 use super::source::Source;
 use handoff::hardening::{BadHardening, Hardening};
 use std::collections::BTreeMap;

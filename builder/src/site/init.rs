@@ -120,8 +120,9 @@ pub fn init_site(
     Ok(Site::load(dir)?)
 }
 
-/// Adds a node to `site`, with its public key if it has one already; returns the changed site.
-pub fn add_node(site: &Site, name: &Name, recipient: Option<&str>) -> Result<Site, InitError> {
+/// Writes the file of a new node, with its public key if it has one already; returns its path. The loaded site stays
+/// without the node.
+pub fn add_node(site: &Site, name: &Name, recipient: Option<&str>) -> Result<PathBuf, InitError> {
     let path = site.node_file(name);
     match site.folder.kind(Site::node_name(name)) {
         Ok(None) => {}
@@ -140,21 +141,7 @@ pub fn add_node(site: &Site, name: &Name, recipient: Option<&str>) -> Result<Sit
         template.replace(r#"roles = ["hello", "example"]"#, &format!("roles = [{}]", roles.join(", ")));
     let text = recipient.map_or_else(|| text.clone(), |recipient| with_recipient(&text, recipient));
     site.folder.write(Site::node_name(name), text.as_bytes(), 0o644)?;
-    Ok(Site::load(&site.dir)?)
-}
-
-/// Writes a node's public key into its file, in place of an old one. The rest of the file stays unchanged, and the rest
-/// of the site is not read again: with a thousand nodes that would be a million files.
-pub fn set_recipient(mut site: Site, name: &Name, recipient: &str) -> Result<Site, InitError> {
-    site.node(name.as_str())?;
-    let file = Site::node_name(name);
-    let text = site.folder.text(&file);
-    let text = text.map_err(|source| SiteError::Read { path: site.node_file(name), source })?;
-    site.folder.write(file, with_recipient(&text, recipient).as_bytes(), 0o644)?;
-    if let Some(node) = site.nodes.get_mut(name) {
-        node.recipient = Some(recipient.to_owned());
-    }
-    Ok(site)
+    Ok(path)
 }
 
 fn has_role(site: &Site, role: &str) -> bool {
@@ -164,24 +151,6 @@ fn has_role(site: &Site, role: &str) -> bool {
 /// The text of a node file with this `recipient`.
 fn with_recipient(text: &str, recipient: &str) -> String {
     with_key(text, "recipient", &format!("{recipient:?}"))
-}
-
-/// Writes the lowest generation of seals (see [`handoff::least_generation`]) into the site: for one node, or for all.
-pub fn set_least_generation(site: &Site, node: Option<&Name>, generation: u64) -> Result<Site, InitError> {
-    let file = node.map_or_else(|| PathBuf::from(SITE_FILE), Site::node_name);
-    set_number(site, &file, "least-serial", generation)
-}
-
-/// Writes the site's `security-epoch`, which its seals have as the lowest release.
-pub fn set_security_epoch(site: &Site, epoch: u32) -> Result<Site, InitError> {
-    set_number(site, Path::new(SITE_FILE), "security-epoch", epoch.into())
-}
-
-fn set_number(site: &Site, file: &Path, key: &str, number: u64) -> Result<Site, InitError> {
-    let text = site.folder.text(file);
-    let text = text.map_err(|source| SiteError::Read { path: site.folder.path_of(file), source })?;
-    site.folder.write(file, with_key(&text, key, &number.to_string()).as_bytes(), 0o644)?;
-    Ok(Site::load(&site.dir)?)
 }
 
 /// Whether a new site can be made in `dir`: it does not exist yet, or has no entry but `.git`.

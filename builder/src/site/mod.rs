@@ -7,11 +7,14 @@ mod base;
 mod boot;
 mod default_site;
 mod edit;
+mod edits;
 mod error;
 mod folder;
 mod hardening;
 mod init;
-mod issue;
+mod known;
+mod location;
+mod locked;
 mod node;
 mod overlay;
 mod package;
@@ -23,26 +26,26 @@ mod role;
 mod settings;
 mod source;
 mod value;
+mod wanted_package;
 
 pub use base::{Base, ImageSource, NotABase};
-pub use default_site::{
-    DEFAULT_NAME, DefaultSiteError, default_site, default_site_in, has_default_site_in, site_or_default,
-};
-pub use error::{Known, Location, SiteError};
+pub use default_site::{DEFAULT_NAME, default_site_dir, has_default_site_in};
+pub use edits::SiteEdits;
+pub use error::SiteError;
 pub use folder::SiteFolder;
 pub(crate) use folder::{DataFolder, SiteEntryKind, open_anywhere};
-pub use init::{
-    GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site, init_site, set_least_generation,
-    set_recipient, set_security_epoch,
-};
-pub use issue::{ADMIN_IDENTITY_FILE, IssueError, SIGNING_KEY_FILE, issue_keys};
+pub use init::{GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site, init_site};
+pub use known::Known;
+pub use location::Location;
+pub use locked::LockedSite;
 pub use node::{FileSource, Node, NodeFile};
 pub use overlay::{OverlayManifest, OverlayRule, Which};
-pub use package::{PackageSet, WantedPackage};
+pub use package::PackageSet;
 pub(crate) use package::{is_name as is_package_name, is_version as is_package_version};
 pub use quantity::{Bytes, NotASize, SizeSpec, rfc3339, unix_seconds};
 pub use role::{Overlay, Role};
 pub use settings::{BootPolicy, Console, Packages, Sizes};
+pub use wanted_package::WantedPackage;
 
 use crate::secrets::trust::Accepted;
 use handoff::architecture::Architecture;
@@ -51,6 +54,7 @@ use handoff::least_generation::LeastGeneration;
 use handoff::name::Name;
 use handoff::node_settings::ConfigureLimits;
 use handoff::rescue::RescuePolicy;
+use keys::signature::PublicKey;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -104,8 +108,8 @@ pub struct Site {
     pub rescue: RescuePolicy,
     /// The public age keys of the people who can decrypt everything.
     pub admin_recipients: Vec<String>,
-    /// The minisign public keys (base64) whose signatures nodes accept.
-    pub signing_keys: Vec<String>,
+    /// The minisign public keys whose signatures nodes accept.
+    pub signing_keys: Vec<PublicKey>,
     /// The lines of root's `authorized_keys`.
     pub ssh_keys: Vec<String>,
     /// The limits of the configuration run.

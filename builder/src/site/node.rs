@@ -1,13 +1,15 @@
 //! A node: `nodes/NAME.toml`.
 
 use super::base::TAKES_NO_PACKAGES;
-use super::error::{Known, SiteError};
+use super::error::SiteError;
 use super::folder::{SiteEntryKind, SiteFolder};
-use super::package::{PackageSet, WantedPackage};
+use super::known::Known;
+use super::package::PackageSet;
 use super::raw::{RawCard, RawFile, RawNode};
 use super::role::Role;
 use super::source::Source;
 use super::value::{check_recipient, positive, required};
+use super::wanted_package::WantedPackage;
 use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use handoff::name::Name;
 use handoff::network::{Card, CardName};

@@ -1,8 +1,9 @@
 //! `overlays/NAME.toml`, the manifest beside an overlay: attributes of its files that git cannot store, and the files
 //! of lower overlays that it may replace.
 
-use super::error::{Location, SiteError};
+use super::error::SiteError;
 use super::folder::SiteFolder;
+use super::location::Location;
 use super::raw::RawOverlay;
 use super::source::Source;
 use glob::{MatchOptions, Pattern};

@@ -2,22 +2,11 @@
 //!
 //! The set of a node's system has the packages of `[packages] extra`, of the node's roles, and of the node itself.
 
-use super::error::{Location, SiteError};
+use super::error::SiteError;
 use super::source::Source;
+use super::wanted_package::{WantedPackage, word};
 use std::collections::BTreeMap;
-use std::fmt;
 use toml::Spanned;
-
-/// A package that a site file requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WantedPackage {
-    /// The name of the package.
-    pub name: String,
-    /// The pinned version; `None` for the newest one of the archive.
-    pub version: Option<String>,
-    /// The position of the request.
-    pub at: Location,
-}
 
 impl WantedPackage {
     /// Reads the list under `key`. Names and versions follow Debian's policy, sections 5.6.1 and 5.6.12; nothing else
@@ -61,16 +50,6 @@ pub(crate) fn is_name(text: &str) -> bool {
 pub(crate) fn is_version(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-' | '~' | ':'))
-}
-
-impl fmt::Display for WantedPackage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&word(&self.name, self.version.as_deref()))
-    }
-}
-
-fn word(name: &str, version: Option<&str>) -> String {
-    version.map_or_else(|| name.to_owned(), |version| format!("{name}={version}"))
 }
 
 /// The packages of a system in addition to its base. Nodes with equal sets share one system.
@@ -140,6 +119,7 @@ impl PackageSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::site::Location;
 
     fn wanted(text: &str, line: usize) -> WantedPackage {
         let (name, version) =

@@ -2,12 +2,13 @@
 
 use super::base::base;
 use super::boot::boot;
-use super::error::{Known, SiteError};
+use super::error::SiteError;
 use super::folder::{SiteEntryKind, SiteFolder};
 use super::hardening::hardening;
+use super::known::Known;
 use super::node::{Context, Node};
 use super::overlay::OverlayManifest;
-use super::package::{PackageSet, WantedPackage};
+use super::package::PackageSet;
 use super::quantity::unix_seconds;
 use super::raw::{RawConfigure, RawConsole, RawPackages, RawSite, RawSizes};
 use super::rescue::rescue;
@@ -15,11 +16,13 @@ use super::role::{Overlay, Role};
 use super::settings::{Console, Packages, Sizes};
 use super::source::Source;
 use super::value::{check_recipient, positive, ssh_key};
+use super::wanted_package::WantedPackage;
 use super::{NODES, OVERLAYS, ROLES, SITE_FILE, Site};
 use handoff::architecture::Architecture;
 use handoff::login::{BadConsoleLogin, BadCryptHash, ConsoleLogin};
 use handoff::name::Name;
 use handoff::node_settings::{ConfigureLimits, DEFAULT_DEADLINE, DEFAULT_RETRIES};
+use keys::signature::PublicKey;
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroU32;
@@ -65,7 +68,7 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         )
     })?;
     let admin_recipients = keys_of(&source, "recipients", &raw.admin.recipients, check_recipient)?;
-    let signing_keys = keys_of(&source, "keys", &raw.signing.keys, check_signing_key)?;
+    let signing_keys = keys_of(&source, "keys", &raw.signing.keys, signing_key)?;
     Ok(Site {
         dir: dir.to_owned(),
         id: source.value("id", &raw.id)?,
@@ -136,12 +139,12 @@ fn named_entries(folder: &SiteFolder, extension: Option<&str>) -> Result<Vec<(Na
 }
 
 /// Reads a list of keys that must not be empty.
-fn keys_of(
+fn keys_of<K>(
     source: &Source,
     key: &'static str,
     typed: &Spanned<Vec<Spanned<String>>>,
-    check: fn(&Source, &Spanned<String>) -> Result<String, SiteError>,
-) -> Result<Vec<String>, SiteError> {
+    read: fn(&Source, &Spanned<String>) -> Result<K, SiteError>,
+) -> Result<Vec<K>, SiteError> {
     if typed.get_ref().is_empty() {
         return Err(SiteError::WrongValue {
             at: source.at(&typed.span()),
@@ -150,22 +153,15 @@ fn keys_of(
             problem: "at least one key is needed".into(),
         });
     }
-    typed.get_ref().iter().map(|one| check(source, one)).collect()
+    typed.get_ref().iter().map(|one| read(source, one)).collect()
 }
 
-/// Checks a minisign public key: 42 bytes (algorithm, key number, Ed25519 key) in base64, so 56 characters.
-fn check_signing_key(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
+/// A minisign public key: 42 bytes (algorithm, key number, Ed25519 key) in base64, so 56 characters.
+fn signing_key(source: &Source, typed: &Spanned<String>) -> Result<PublicKey, SiteError> {
+    let problem = "a minisign public key is the line of a .pub file that begins with RW, 56 characters";
     let text = typed.get_ref();
-    let base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
-    if text.len() == 56 && text.starts_with("RW") && text.chars().all(base64) {
-        Ok(text.clone())
-    } else {
-        Err(source.wrong(
-            "keys",
-            typed,
-            "a minisign public key is the line that begins with RW, 56 characters",
-        ))
-    }
+    let key = text.parse().ok().filter(|_| text.len() == 56);
+    key.ok_or_else(|| source.wrong("keys", typed, problem))
 }
 
 /// The URL schemes for an archive: apt's methods that only fetch bytes.

@@ -3,8 +3,8 @@
 use super::error::SiteError;
 use super::folder::SiteFolder;
 use super::overlay::OverlayManifest;
-use super::package::WantedPackage;
 use super::source::Source;
+use super::wanted_package::WantedPackage;
 use handoff::name::Name;
 use handoff::role_settings::{RoleAction, RoleSettings, Stage};
 

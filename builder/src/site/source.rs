@@ -1,7 +1,9 @@
 //! A TOML file of the site with its text, so that errors about all values can name line and column.
 
-use super::error::{Known, Location, SiteError};
+use super::error::SiteError;
 use super::folder::SiteFolder;
+use super::known::Known;
+use super::location::Location;
 use crate::beneath::PathProblem;
 use crate::input::read_limited;
 use crate::limits;

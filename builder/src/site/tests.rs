@@ -67,7 +67,7 @@ fn the_template_is_a_site() {
     assert_eq!(site.console.devices, ["tty0", "ttyS0"]);
     assert_eq!(site.sizes, Sizes::default());
     assert_eq!(site.admin_recipients, [keys().admin_recipient]);
-    assert_eq!(site.signing_keys, [keys().signing_public]);
+    assert_eq!(site.signing_keys[0].as_str(), keys().signing_public);
     assert_eq!(site.overlays.iter().map(|overlay| overlay.name.as_str()).collect::<Vec<_>>(), ["common"]);
     let hello = &site.roles[&"hello".parse().unwrap()];
     assert_eq!((&hello.action, hello.stage), (&RoleAction::Overlay, Stage::Configure));
@@ -144,14 +144,16 @@ fn a_variable_that_hides_a_predefined_name_is_refused_with_its_place() {
 #[test]
 fn a_node_is_added() {
     let sample = Sample::new();
-    let site = add_node(&sample.load().unwrap(), &"beta".parse().unwrap(), Some(&ADMIN[..62])).unwrap();
+    add_node(&sample.load().unwrap(), &"beta".parse().unwrap(), Some(&ADMIN[..62])).unwrap();
+    let site = sample.load().unwrap();
     assert_eq!(site.nodes().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["alpha", "beta"]);
     assert_eq!(site.node("beta").unwrap().recipient.as_deref(), Some(&ADMIN[..62]));
     let error = add_node(&site, &"beta".parse().unwrap(), None).unwrap_err();
     assert!(matches!(error, InitError::NodeExists { .. }), "{error}");
     fs::remove_dir_all(sample.0.path().join("roles/example")).unwrap();
     sample.edit(NODE, ", \"example\"", "").edit("nodes/beta.toml", ", \"example\"", "");
-    let site = add_node(&sample.load().unwrap(), &"gamma".parse().unwrap(), None).unwrap();
+    add_node(&sample.load().unwrap(), &"gamma".parse().unwrap(), None).unwrap();
+    let site = sample.load().unwrap();
     assert_eq!(site.node("gamma").unwrap().roles.len(), 1);
 }
 
@@ -161,8 +163,11 @@ fn a_recipient_is_written_and_replaced() {
     let other = format!("age1{}", "p".repeat(58));
     let name: Name = "alpha".parse().unwrap();
     let before = fs::read_to_string(sample.0.path().join(NODE)).unwrap();
-    let site = set_recipient(sample.load().unwrap(), &name, &ADMIN[..62]).unwrap();
-    let site = set_recipient(site, &name, &other).unwrap();
+    let (mut site, mut edits) = (sample.load().unwrap(), SiteEdits::default());
+    edits.set_recipient(&mut site, &name, &ADMIN[..62]).unwrap();
+    edits.set_recipient(&mut site, &name, &other).unwrap();
+    edits.write(&site).unwrap();
+    assert_eq!(site, sample.load().unwrap());
     assert_eq!(site.node("alpha").unwrap().recipient, Some(other.clone()));
     let after = fs::read_to_string(sample.0.path().join(NODE)).unwrap();
     assert_eq!(after.replace(&format!("recipient = \"{other}\"\n"), ""), before);
@@ -461,7 +466,8 @@ fn each_wrong_role_is_refused() {
 #[test]
 fn a_node_has_the_packages_of_the_site_of_its_roles_and_its_own() {
     let sample = Sample::new();
-    let site = add_node(&sample.load().unwrap(), &"beta".parse().unwrap(), None).unwrap();
+    add_node(&sample.load().unwrap(), &"beta".parse().unwrap(), None).unwrap();
+    let site = sample.load().unwrap();
     assert!(site.other_sets().is_empty() && site.packages.extra == PackageSet::default());
     sample.append("site.toml", "[packages]\nextra = [\"tree\"]\n");
     sample.append("roles/example/role.toml", "packages = [\"jq=1.6-2.1\", \"tree\"]\n");
@@ -537,29 +543,6 @@ fn scripts_of_the_template_can_run() {
     assert_ne!(mode("roles/example/run.sh"), 0);
     assert_eq!(mode("site.toml"), 0);
     assert!(sample.0.path().join(".gitignore").is_file());
-}
-
-#[test]
-fn the_default_site_is_made_once_with_private_keys_outside() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = tempfile::tempdir().unwrap();
-    let (data, config) = (folder.path().join("data"), folder.path().join("config"));
-    let first = default_site_in(&data, &config).unwrap();
-    assert_eq!((first.id.as_str(), &first.console.login), ("demo", &ConsoleLogin::Shell));
-    first.node("demo").unwrap();
-    assert_eq!(default_site_in(&data, &config).unwrap(), first);
-    for file in [ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE] {
-        let path = config.join("demo").join(file);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-    // When it is made again, it has the same keys: they are never overwritten.
-    fs::remove_dir_all(data.join("default-site")).unwrap();
-    assert_eq!(default_site_in(&data, &config).unwrap(), first);
-    let broken = config.join("demo").join(ADMIN_IDENTITY_FILE);
-    fs::write(&broken, "nonsense").unwrap();
-    fs::remove_dir_all(data.join("default-site")).unwrap();
-    let error = default_site_in(&data, &config).unwrap_err();
-    assert!(matches!(error, DefaultSiteError::Keys(IssueError::Existing(_))), "{error}");
 }
 
 #[test]
@@ -653,4 +636,22 @@ fn links_inside_the_site_work() {
     let site = sample.load().unwrap();
     assert!(site.roles.contains_key(&"shared".parse().unwrap()));
     assert_eq!(site.folder.text("files/motd").unwrap(), "hello");
+}
+
+#[test]
+fn a_signing_key_that_is_none_is_an_error_with_its_place() {
+    let good = keys().signing_public;
+    // The right length and letters, but another algorithm; a character outside base64; too short.
+    for bad in [format!("RA{}", "Q".repeat(54)), format!("RW{}", "*".repeat(54)), "RWQ".to_owned()] {
+        let sample = Sample::new();
+        sample.edit("site.toml", &format!("\"{good}\""), &format!("\"{good}\", \"{bad}\""));
+        let text = fs::read_to_string(sample.0.path().join("site.toml")).unwrap();
+        let (line, column) = (0..)
+            .zip(text.lines())
+            .find_map(|(line, text)| Some((line + 1, text.find(&format!("\"{bad}\""))? + 1)))
+            .unwrap();
+        let error = sample.error().to_string();
+        let place = format!("site.toml:{line}:{column}: keys = {bad:?}: a minisign public key is the line");
+        assert!(error.contains(&place), "{error}");
+    }
 }

@@ -4,16 +4,16 @@
 //! builder. An image that a node refuses because of a floor is not whole; `floors` checks that.
 
 use super::Check;
-use super::secret::newest;
 use super::signed::{Slots, TrustedKeys};
 use crate::image::reader::ImageReader;
-use crate::image::slot;
+use crate::image::seals;
+use crate::image::slot::start_order;
 use crate::input::read_limited;
 use crate::limits;
 use crate::site::Site;
 use handoff::hash::Sha256Digest;
+use handoff::least_generation::LeastGeneration;
 use handoff::name::Name;
-use handoff::slot::Slot;
 use keys::seal::{UnverifiedSeal, VerifiedSeal};
 use std::cmp::Ordering;
 
@@ -25,7 +25,8 @@ pub(super) fn checks(
     selector: Option<(Sha256Digest, Sha256Digest)>,
 ) -> Vec<Check> {
     let trusted = TrustedKeys::of_site(site);
-    let newest = newest(image, &trusted);
+    let newest = seals::newest(image, &trusted.keys, &trusted.site, &LeastGeneration::default());
+    let newest = newest.chosen.map(|(_, seal)| seal);
     let seal = seal(newest.as_ref(), site, &trusted);
     let floor = newest.and_then(|seal| floor(image, &seal.header().node, site, slots));
     [seal, release(image, site, slots)].into_iter().chain(floor).chain([self::selector(selector)]).collect()
@@ -75,12 +76,6 @@ fn seal(found: Option<&VerifiedSeal>, site: &Site, trusted: &TrustedKeys) -> Che
     )
 }
 
-/// The slots in the order in which they would be started.
-pub(super) fn start_order(image: &ImageReader) -> [Slot; 2] {
-    let first = slot::control(image).map_or(Slot::A, |area| area.effective().first);
-    [first, first.other()]
-}
-
 /// Release and security epoch of the slot that would start first.
 fn release(image: &ImageReader, site: &Site, slots: &Slots) -> Check {
     const PART: &str = "release";
@@ -106,7 +101,7 @@ fn release(image: &ImageReader, site: &Site, slots: &Slots) -> Check {
 fn floor(image: &ImageReader, node: &Name, site: &Site, slots: &Slots) -> Option<Check> {
     const PART: &str = "least generation";
     let (slot, system) = start_order(image).into_iter().find_map(|slot| Some((slot, slots.trust(slot)?)))?;
-    let (found, current) = (system.least_generation.for_node(node), site.floors().for_node(node));
+    let (found, current) = (system.config.least_generation.for_node(node), site.floors().for_node(node));
     let said = format!("slot {slot} accepts generation {found} or later of node {node}");
     Some(Check::of(
         PART,

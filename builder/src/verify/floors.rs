@@ -4,15 +4,13 @@
 //! If this happens in the slot that starts first, the stick is not whole: its node would not start.
 
 use super::Check;
-use super::current::start_order;
-use super::signed::Slots;
+use super::signed::{Slots, Trusted};
 use crate::image::reader::ImageReader;
-use crate::image::slot;
-use handoff::loader_config::LoaderConfig;
+use crate::image::seals::{self, SealProblem};
+use crate::image::slot::start_order;
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use keys::seal::SealError;
-use keys::seal::newest::newest;
 
 const PART: &str = "floors";
 
@@ -43,28 +41,25 @@ pub(super) fn check(image: &ImageReader, slots: &Slots) -> Check {
 }
 
 /// `None` if floors are not the reason: other checks report an invalid seal.
-fn verdict(image: &ImageReader, system: &LoaderConfig) -> Option<Verdict> {
-    let keys: Vec<_> = system.signing_keys.iter().filter_map(|key| key.parse().ok()).collect();
-    let seals: Vec<(Role, Vec<u8>)> = Slot::BOTH
-        .into_iter()
-        .filter_map(|slot| Some((Role::Seal(slot), slot::seal(image, slot).ok()?.ok()?.bytes().to_vec())))
-        .collect();
-    let sources = seals.iter().map(|(place, bytes)| (*place, bytes.as_slice()));
-    let newest = newest(sources, &keys, &system.site, &system.least_generation);
-    let below: Vec<String> = newest
-        .failed
-        .iter()
-        .filter(|(_, error)| matches!(error, SealError::BelowLeast { .. }))
-        .map(|(place, error)| format!("{place}: {error}"))
-        .collect();
-    let Some((place, seal)) = newest.chosen else {
+fn verdict(image: &ImageReader, system: &Trusted) -> Option<Verdict> {
+    let Trusted { config, keys } = system;
+    let newest = seals::newest(image, keys, &config.site, &config.least_generation);
+    let below = newest.failed.iter().filter_map(|(slot, problem)| match problem {
+        SealProblem::Seal(error @ SealError::BelowLeast { .. }) => {
+            Some(format!("{}: {error}", Role::Seal(*slot)))
+        }
+        _ => None,
+    });
+    let below: Vec<String> = below.collect();
+    let Some((slot, seal)) = newest.chosen else {
         return (!below.is_empty()).then(|| Verdict::Refuses(below.join("; ")));
     };
+    let place = Role::Seal(slot);
     let header = seal.header().clone();
-    if let Err(problem) = seal.runs_on(system.security_epoch) {
+    if let Err(problem) = seal.runs_on(config.security_epoch) {
         return Some(Verdict::Refuses(format!("{place}: {problem}")));
     }
-    let (least, own) = (system.least_generation.for_node(&header.node), system.security_epoch);
+    let (least, own) = (config.least_generation.for_node(&header.node), config.security_epoch);
     let mut said = format!(
         "accepts generation {} from {place} (least generation {least}; security epoch {own}, at least {})",
         header.generation, header.security_epoch

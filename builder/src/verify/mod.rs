@@ -21,17 +21,16 @@ pub use text::{to_json, to_text};
 use crate::error::Error;
 use crate::image::digests::{Digests, Part};
 use crate::image::reader::{ImageReader, ReadError};
+use crate::image::root_check;
 use crate::image::slot::{self, SlotError};
 use crate::limits;
-use crate::root::{superblock, verity};
-use crate::site::{Bytes, Site};
+use crate::site::Site;
 use crate::tools;
-use crate::width::to_usize;
 use handoff::boot_record::BadBootRecord;
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
 use handoff::slot::Slot;
-use handoff::verity::{BLOCK, RootHash};
+use handoff::verity::RootHash;
 use keys::identity::NodeIdentity;
 use keys::seal::SealError;
 use signed::{Slots, TrustedKeys};
@@ -134,7 +133,7 @@ pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verifica
     for slot in Slot::BOTH {
         add(&Role::Boot(slot).to_string(), slots.check(slot));
         if let Some(root) = slots.root_hash(slot) {
-            let found = self::root(image, slot, root);
+            let found = root_check::check_data(image, slot, root);
             root_of_a = root_of_a.or((slot == Slot::A && found.is_ok()).then_some(root));
             add(&Role::Root(slot).to_string(), found);
         }
@@ -209,36 +208,6 @@ fn control(image: &ImageReader) -> Result<String, String> {
         "slot a {} with {} tries left, slot b {} with {}",
         slots.a.state, slots.a.tries_left, slots.b.state, slots.b.tries_left
     ))
-}
-
-/// Reads all data of a root and compares them with the hash tree and the root hash.
-pub(crate) fn root(image: &ImageReader, slot: Slot, root: RootHash) -> Result<String, String> {
-    let superblock = slot::check_tree(image, slot, root).map_err(|error| error.to_string())?;
-    let partition = image.partition(Role::Root(slot)).map_err(|error| error.to_string())?;
-    let length = superblock.data_blocks.saturating_mul(BLOCK);
-    let tree_length = to_usize(superblock.hash_device_size());
-    let tree = image.read(Role::Verity(slot), Bytes(0), tree_length).map_err(|error| error.to_string())?;
-    if !tree.starts_with(&superblock.encode()) {
-        return Err(format!(
-            "the superblock in {} has bytes that the builder does not write",
-            Role::Verity(slot)
-        ));
-    }
-    let walked = verity::walk((image.storage(), partition.offset.0), (&superblock, &tree), root);
-    walked.map_err(|error| format!("cannot be read: {error}"))?.map_err(|damage| damage.to_string())?;
-    Ok(format!("{} MiB, each block matches the root hash", length >> 20))
-}
-
-/// The same, and checks the superblock of the squashfs; returns the bytes of the root.
-pub(crate) fn squashfs(image: &ImageReader, slot: Slot, root: RootHash) -> Result<u64, String> {
-    self::root(image, slot, root)?;
-    let superblock = slot::superblock(image, slot).map_err(|error| error.to_string())?;
-    let length = superblock.data_blocks.saturating_mul(BLOCK);
-    let start =
-        image.read(Role::Root(slot), Bytes(0), superblock::SIZE).map_err(|error| error.to_string())?;
-    let start = start.first_chunk().ok_or("it is empty")?;
-    superblock::check(start, length).map_err(|error| error.to_string())?;
-    Ok(length)
 }
 
 fn seal(image: &ImageReader, slot: Slot, trusted: &Result<TrustedKeys, String>) -> Result<String, String> {

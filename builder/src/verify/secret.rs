@@ -9,11 +9,11 @@ use super::signed::TrustedKeys;
 use crate::browse::{self, BrowseError};
 use crate::image::ext4;
 use crate::image::reader::ImageReader;
-use crate::image::slot;
+use crate::image::seals;
 use ext4_view::Ext4;
+use handoff::least_generation::LeastGeneration;
 use handoff::manifest::{Entry, Store};
 use handoff::paths::AGE_KEY;
-use handoff::slot::Slot;
 use keys::identity::NodeIdentity;
 use keys::seal::payload::BadPayload;
 use keys::seal::{OpenedSeal, SealError, VerifiedSeal};
@@ -48,7 +48,10 @@ pub(super) fn check(
     let Ok(volume) = ext4::open(image) else {
         return skipped("the file system cannot be read");
     };
-    let Some(seal) = trusted.as_ref().ok().and_then(|trusted| newest(image, trusted)) else {
+    let newest = trusted.as_ref().ok().and_then(|trusted| {
+        seals::newest(image, &trusted.keys, &trusted.site, &LeastGeneration::default()).chosen
+    });
+    let Some((_, seal)) = newest else {
         return skipped("there is no valid seal");
     };
     let Some(identity) = given else { return with_own(&volume, seal, "--identity is not given").into() };
@@ -83,13 +86,6 @@ fn with_own(volume: &Ext4, seal: VerifiedSeal, otherwise: &str) -> Check {
 fn compared(volume: &Ext4, opened: Result<OpenedSeal, SealError>, by: &str) -> Check {
     let opened = opened.map_err(|error| error.to_string());
     Check::of(PART, opened.and_then(|seal| compare(volume, &seal, by)))
-}
-
-/// The valid seal with the highest generation.
-pub(super) fn newest(image: &ImageReader, trusted: &TrustedKeys) -> Option<VerifiedSeal> {
-    let seals = Slot::BOTH.into_iter().filter_map(|slot| slot::seal(image, slot).ok()?.ok());
-    let seals = seals.filter_map(|seal| seal.verify(&trusted.keys, &trusted.site).ok());
-    seals.max_by_key(|seal| seal.header().generation)
 }
 
 fn own_identity(volume: &Ext4) -> Result<Option<NodeIdentity>, String> {

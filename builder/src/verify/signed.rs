@@ -13,7 +13,7 @@ use handoff::name::Name;
 use handoff::paths;
 use handoff::slot::Slot;
 use handoff::verity::RootHash;
-use keys::signature::{self, KeyId, PublicKey};
+use keys::signature::{self, BadPublicKey, KeyId, PublicKey};
 
 /// The keys whose signatures count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +25,14 @@ pub(super) struct TrustedKeys {
 impl TrustedKeys {
     /// The keys of a site.
     pub(super) fn of_site(site: &Site) -> Self {
-        Self { site: site.id.clone(), keys: public_keys(&site.signing_keys) }
+        Self { site: site.id.clone(), keys: site.signing_keys.clone() }
     }
 }
 
-fn public_keys(texts: &[String]) -> Vec<PublicKey> {
-    texts.iter().filter_map(|text| text.parse().ok()).collect()
+/// The configuration of a system's loader, and the keys in it.
+pub(super) struct Trusted {
+    pub(super) config: LoaderConfig,
+    pub(super) keys: Vec<PublicKey>,
 }
 
 /// The content of the slots. Only one UKI at a time is in memory.
@@ -42,7 +44,7 @@ pub(super) struct Slots {
 struct System {
     record: BootRecord,
     root: Result<RootHash, String>,
-    trust: Result<LoaderConfig, String>,
+    trust: Result<Trusted, String>,
     signer: Result<KeyId, String>,
 }
 
@@ -77,7 +79,7 @@ impl Slots {
     }
 
     /// The loader's configuration of the system in a slot, if its signature is valid.
-    pub(super) fn trust(&self, slot: Slot) -> Option<&LoaderConfig> {
+    pub(super) fn trust(&self, slot: Slot) -> Option<&Trusted> {
         let system = self.get(slot)?.as_ref().ok()?;
         system.signer.as_ref().ok()?;
         system.trust.as_ref().ok()
@@ -115,7 +117,7 @@ impl Slots {
             None => return Err("was not read".into()),
         };
         system.root.as_ref().map_err(Clone::clone)?;
-        let trust = system.trust.as_ref().map_err(Clone::clone)?;
+        let trust = &system.trust.as_ref().map_err(Clone::clone)?.config;
         let trusted =
             self.trusted.as_ref().map_err(|reason| format!("its signature cannot be checked: {reason}"))?;
         let signer = system.signer.as_ref().map_err(Clone::clone)?;
@@ -146,8 +148,7 @@ impl System {
         }
         let trust = trust(&uki.bytes);
         if let (None, Ok(trust)) = (&trusted, &trust) {
-            let keys = public_keys(&trust.signing_keys);
-            *trusted = Some(TrustedKeys { site: trust.site.clone(), keys });
+            *trusted = Some(TrustedKeys { site: trust.config.site.clone(), keys: trust.keys.clone() });
         }
         let signer =
             trusted.as_ref().ok_or_else(|| "there is no key to check it with".into()).and_then(checked);
@@ -155,7 +156,7 @@ impl System {
     }
 }
 
-fn trust(uki: &[u8]) -> Result<LoaderConfig, String> {
+fn trust(uki: &[u8]) -> Result<Trusted, String> {
     let uki = Uki::parse(uki).map_err(|error| error.to_string())?;
     let packed = uki.section(Section::Initrd).map_err(|error| error.to_string())?;
     let file = initramfs_reader::file(packed, paths::TRUST.trim_start_matches('/'), &limits::TRUST);
@@ -163,5 +164,9 @@ fn trust(uki: &[u8]) -> Result<LoaderConfig, String> {
     let file = file.ok_or("the initramfs in the UKI has no loader settings (psyops/trust)")?;
     let text = String::from_utf8(file.content)
         .map_err(|_| "the loader settings in the UKI (psyops/trust) are not text")?;
-    LoaderConfig::decode(&text).map_err(|error| format!("in the UKI: {error}"))
+    let config =
+        LoaderConfig::decode(&text).map_err(|error| format!("in the UKI: {error}"))?;
+    let keys = config.signing_keys.iter().map(|key| key.parse()).collect::<Result<_, BadPublicKey>>();
+    let keys = keys.map_err(|error| format!("the trust file in the UKI: {error}"))?;
+    Ok(Trusted { config, keys })
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::error::Classified as _;
-use crate::image::fixture::{self, Fixture};
+use crate::image::fixture::{self, Fixture, Recipe};
 use handoff::control::RECORD_OFFSETS;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -199,4 +199,17 @@ fn signing_keys(uki: &slot::CheckedUki) -> Vec<keys::signature::PublicKey> {
     let trust =
         handoff::loader_config::LoaderConfig::decode(std::str::from_utf8(&file.content).unwrap()).unwrap();
     trust.signing_keys.iter().map(|key| key.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_key_in_a_system_that_is_none_is_a_finding() {
+    let signing = keys::issue::signing::SigningKey::generate().unwrap();
+    let fixture = fixture::image_of(&Recipe { more_keys: &["nonsense"], ..Recipe::plain(&signing) });
+    let image = ImageReader::open(&fixture.image.path).unwrap();
+    let found = verify(&image, None, None).unwrap();
+    assert!(!found.is_whole());
+    let boot = found.checks.iter().find(|check| check.part == "boot-a").unwrap();
+    let expected = "the trust file in the UKI: \"nonsense\" is no minisign public key; expected the second line of a .pub \
+                    file (RW...)";
+    assert_eq!(boot.result, Err(expected.to_owned()));
 }

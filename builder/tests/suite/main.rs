@@ -29,4 +29,5 @@ mod threat_model;
 mod troubleshooting;
 mod trust;
 mod trust_of_nodes;
+mod untouched_site;
 mod words;

@@ -123,7 +123,7 @@ fn every_fault_and_its_actions_are_in_the_reference() -> Result<()> {
         let default = format!("`\"{}\"`", fault.default_action());
         assert_eq!(cells.get(2), Some(&default.as_str()), "the default action for {fault}");
         let named: BTreeSet<String> = row.split('"').skip(1).step_by(2).map(str::to_owned).collect();
-        let actions = fault.actions().iter().map(ToString::to_string).collect();
+        let actions = fault.actions().map(|action| action.to_string()).collect();
         assert_eq!(named, actions, "the actions for {fault}");
     }
     Ok(())

@@ -3,16 +3,16 @@
 use builder::engine;
 use builder::error::{Class, Error};
 use builder::secrets::credentials::{CredentialError, Credentials, Locations, own_keys};
+use builder::secrets::issue::issue_keys;
 use builder::secrets::known_hosts::known_hosts;
-use builder::secrets::node_keys::{self, NodeKeyError};
-use builder::secrets::partition::{PartitionError, write_partition};
+use builder::secrets::node_keys;
 use builder::secrets::passphrase::Passphrases;
-use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_as_requested};
-use builder::secrets::raise::{Raise, raise};
+use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_as_requested, prepare_raised};
+use builder::secrets::raise::{Raise, RaiseRequest, Raised};
 use builder::secrets::seal::{SealRequest, UntrustedSeal};
 use builder::secrets::store::{Secret, Store};
-use builder::secrets::trust::accept_typed;
-use builder::site::{InitOptions, Site, add_node, init_site, issue_keys};
+use builder::secrets::trust::{Acceptance, accept_typed};
+use builder::site::{InitOptions, LockedSite, Site, add_node, init_site};
 use builder::tools::{DEBUGFS, E2FSCK};
 use handoff::manifest::{RelativePath, Store as FileStore};
 use keys::timestamp::Timestamp;
@@ -60,15 +60,23 @@ impl Home {
         }
     }
 
-    fn prepare(&self) -> Prepared {
-        prepare(&self.site(), "demo", &self.locations()).unwrap()
+    fn locked(&self) -> LockedSite {
+        LockedSite::load(&self.at("site")).unwrap()
     }
 
-    /// Does what `psyops trust accept` does.
+    fn prepare(&self) -> Prepared {
+        prepare(self.locked(), "demo", &self.locations()).unwrap()
+    }
+
+    /// Does what `psyops trust accept` does, with nothing left to accept.
     fn accept(&self, keys: &[&str]) {
+        assert!(self.accept_some(keys).remaining.is_empty());
+    }
+
+    fn accept_some(&self, keys: &[&str]) -> Acceptance {
         let own = own_keys(&self.site(), &self.locations()).unwrap();
         let keys: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
-        assert!(accept_typed(&self.site(), &self.locations(), &own, &keys).unwrap().remaining.is_empty());
+        accept_typed(&self.site(), &self.locations(), &own, &keys).unwrap()
     }
 
     fn append(&self, file: &str, text: &str) {
@@ -146,7 +154,7 @@ fn another_admin_is_a_reason() {
     let other = keys::issue::identity_file::generate().recipient();
     let mine = first.site.admin_recipients[0].clone();
     home.replace("site.toml", &format!("\"{mine}\""), &format!("\"{mine}\", \"{other}\""));
-    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     assert!(error.report().contains(&other.to_string()), "{}", error.report());
     assert_eq!(fs::read(&first.seal.path).unwrap(), first.seal.bytes, "a seal was made");
@@ -163,13 +171,13 @@ fn another_signing_key_is_a_reason() {
     let key = keys::issue::signing::SigningKey::generate().unwrap();
     let file = home.at("config/home/signing.key");
     fs::write(&file, key.text().unwrap().as_bytes()).unwrap();
-    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
     // First in addition to the old one, then instead of it.
-    let old = first.site.signing_keys[0].clone();
+    let old = first.site.signing_keys[0].as_str().to_owned();
     let new = key.public().as_str();
     home.replace("site.toml", &format!("\"{old}\""), &format!("\"{old}\", \"{new}\""));
-    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     home.accept(&[new]);
     assert_eq!(home.prepare().seal.reasons, ["the signing key changed"]);
@@ -193,7 +201,7 @@ fn a_damaged_seal_is_not_silently_replaced() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&prepared.seal.path, &bytes).unwrap();
-    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
     assert!(error.report().contains("changed after signing"), "{}", error.report());
     assert_eq!(fs::read(&prepared.seal.path).unwrap(), bytes);
@@ -219,17 +227,17 @@ fn forged(home: &Home, generation: u64, key: &keys::issue::signing::SigningKey) 
 fn a_planted_key_in_the_store_is_not_a_nodes_key() {
     let home = Home::new();
     home.prepare();
-    let site = add_node(&home.site(), &"evil".parse().unwrap(), None).unwrap();
+    add_node(&home.site(), &"evil".parse().unwrap(), None).unwrap();
     // Anyone with the admins' public keys can encrypt to them, and name the value as psyops does.
     let mine = keys::issue::identity_file::generate();
     let text = keys::issue::identity_file::text(&mine, Timestamp::from_unix(0));
     let plain = format!("psyops-secret 1 home nodes/evil/age.key\n{}", *text);
-    let admins = [site.admin_recipients[0].parse().unwrap()];
+    let admins = [home.site().admin_recipients[0].parse().unwrap()];
     let file = keys::issue::encryption::encrypt_armored(&admins, plain.as_bytes()).unwrap();
     fs::create_dir_all(home.at("site/secrets/nodes/evil")).unwrap();
     fs::write(home.at("site/secrets/nodes/evil/age.key.age"), file).unwrap();
     for _ in 0..2 {
-        let error = prepare(&home.site(), "evil", &home.locations()).unwrap_err();
+        let error = prepare(home.locked(), "evil", &home.locations()).unwrap_err();
         assert_eq!(error.class(), Class::Refused, "{error}");
         assert!(error.report().contains(&mine.recipient().to_string()), "{}", error.report());
         assert!(!home.at("site/seals/evil.seal").exists());
@@ -245,14 +253,14 @@ fn the_stored_seal_vouches_for_a_nodes_key_if_there_is_no_note() {
     assert!(home.prepare().seal.reasons.is_empty());
     fs::remove_file(&notes).unwrap();
     fs::remove_file(&first.path).unwrap();
-    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused, "{error}");
 }
 
 fn replace_seal(home: &Home, above: Option<u64>) -> Result<Prepared, Error> {
     let above = above.map(|generation| keys::seal::header::Generation::new(generation).unwrap());
     let mut all = prepare_all_as_requested(
-        &home.site(),
+        home.locked(),
         ["demo"],
         &home.locations(),
         SealRequest { untrusted: UntrustedSeal::Replace, above },
@@ -266,7 +274,7 @@ fn the_generation_of_an_unknown_signer_is_not_used() {
     let path = home.prepare().seal.path;
     fs::write(&path, forged(&home, u64::MAX - 1, &keys::issue::signing::SigningKey::generate().unwrap()))
         .unwrap();
-    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
     assert!(error.to_string().contains("is not a valid seal of node demo"), "{error}");
     assert!(error.advice().unwrap().contains("psyops seal --node demo --replace"), "{error}");
@@ -282,7 +290,7 @@ fn a_jump_of_the_generation_is_refused_even_under_the_right_signature() {
     let first = home.prepare();
     let highest = 1 + (1 << 32);
     fs::write(&first.seal.path, forged(&home, highest + 1, &first.credentials.signing)).unwrap();
-    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     assert_eq!(
         error.to_string(),
@@ -319,7 +327,15 @@ fn without_a_known_generation_a_seal_is_replaced_only_above_a_named_one() {
     fs::remove_file(home.at("config/home/home.nodes.toml")).unwrap();
     let key = home.site().node("demo").unwrap().recipient.clone().unwrap();
     let host_key = fs::read_to_string(home.at("site/secrets/nodes/demo/ssh_host_ed25519_key.pub")).unwrap();
-    home.accept(&[&key, host_key.split(' ').nth(1).unwrap()]);
+    // The seal that cannot be read remains, and is not accepted.
+    let remaining = home.accept_some(&[&key, host_key.split(' ').nth(1).unwrap()]).remaining;
+    assert_eq!(
+        remaining.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "seals/demo.seal cannot be used, and nothing else here says what is right: this is no seal: it does not begin \
+             with \"psyops-seal 1\""
+        ]
+    );
     let error = replace_seal(&home, None).unwrap_err();
     assert_eq!(error.class(), Class::MissingInput);
     assert!(error.advice().unwrap().contains("--above GENERATION"), "{error}");
@@ -335,7 +351,7 @@ fn a_seal_goes_above_what_its_node_has_seen() {
             above: Some(keys::seal::header::Generation::new(generation).unwrap()),
             ..SealRequest::default()
         };
-        let all = prepare_all_as_requested(&home.site(), ["demo"], &home.locations(), request);
+        let all = prepare_all_as_requested(home.locked(), ["demo"], &home.locations(), request);
         all.map(|mut all| all.pop().unwrap().seal)
     };
     let seal = above(9).unwrap();
@@ -357,12 +373,12 @@ fn a_seal_goes_above_what_its_node_has_seen() {
 fn foreign_credentials_are_refused_by_name() {
     let (home, other) = (Home::new(), Home::new());
     home.prepare();
-    let error = Credentials::load(home.site(), &other.locations()).unwrap_err();
+    let error = Credentials::load(home.site(), &other.locations(), UntrustedSeal::Refuse).unwrap_err();
     assert!(matches!(error, CredentialError::NotAnAdmin { .. }), "{error}");
     let mixed = Locations { identity: home.locations().identity, ..other.locations() };
-    let error = Credentials::load(home.site(), &mixed).unwrap_err();
+    let error = Credentials::load(home.site(), &mixed, UntrustedSeal::Refuse).unwrap_err();
     assert!(matches!(error, CredentialError::NotASigner { .. }), "{error}");
-    let error = prepare(&home.site(), "dema", &home.locations()).unwrap_err();
+    let error = prepare(home.locked(), "dema", &home.locations()).unwrap_err();
     assert!(error.to_string().contains("did you mean \"demo\"?"), "{error}");
 }
 
@@ -384,7 +400,7 @@ fn the_partition_is_whole_and_equal_from_run_to_run() {
     let prepared = home.prepare();
     let images = [home.at("one.img"), home.at("two.img")];
     for image in &images {
-        prepared.write_partition(None, 16 * MIB, image).unwrap();
+        prepared.write_partition(&prepared.identity(None).unwrap(), 16 * MIB, image).unwrap();
         // Long enough for the clock to change.
         std::thread::sleep(std::time::Duration::from_millis(1100));
     }
@@ -412,14 +428,14 @@ fn secrets_that_do_not_fit_are_refused_with_sizes() {
     home.append("nodes/demo.toml", "\n[[file]]\npath = \"big\"\nsource = \"big\"\n");
     let prepared = home.prepare();
     let image = home.at("image");
-    let error = prepared.write_partition(None, 4 * MIB, &image).unwrap_err();
+    let error = prepared.write_partition(&prepared.identity(None).unwrap(), 4 * MIB, &image).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
     assert!(error.to_string().contains("the secrets do not fit"), "{error}");
     assert!(error.to_string().contains("4194304"), "{error}");
     assert!(!image.exists());
-    let error = prepared.write_partition(None, MIB, &image).unwrap_err();
+    let error = prepared.write_partition(&prepared.identity(None).unwrap(), MIB, &image).unwrap_err();
     assert!(error.to_string().contains("too small"), "{error}");
-    prepared.write_partition(None, 16 * MIB, &image).unwrap();
+    prepared.write_partition(&prepared.identity(None).unwrap(), 16 * MIB, &image).unwrap();
 }
 
 #[test]
@@ -428,7 +444,7 @@ fn sizes_from_the_least_to_large_ones_work() {
     let prepared = home.prepare();
     for mib in [4, 5, 64, 512] {
         let image = home.at("image");
-        prepared.write_partition(None, mib * MIB, &image).unwrap();
+        prepared.write_partition(&prepared.identity(None).unwrap(), mib * MIB, &image).unwrap();
         let output = E2FSCK.command().unwrap().arg("-fn").arg(&image).output().unwrap();
         assert!(output.status.success(), "{mib} MiB: {}", String::from_utf8_lossy(&output.stdout));
     }
@@ -438,8 +454,8 @@ fn sizes_from_the_least_to_large_ones_work() {
 fn the_key_of_another_node_is_named() {
     let home = Home::new();
     home.prepare();
-    let site = add_node(&home.site(), &"attic".parse().unwrap(), None).unwrap();
-    let attic = prepare(&site, "attic", &home.locations()).unwrap();
+    add_node(&home.site(), &"attic".parse().unwrap(), None).unwrap();
+    let attic = prepare(home.locked(), "attic", &home.locations()).unwrap();
     let store = Store::of(&attic.site).unwrap();
     let secret = Secret::NodeKey("attic".parse().unwrap());
     let key = store.read(&secret, &attic.credentials.identity).unwrap();
@@ -447,18 +463,17 @@ fn the_key_of_another_node_is_named() {
     fs::write(&file, &*key).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(&file, mode).unwrap();
-    let demo = prepare(&attic.site, "demo", &home.locations()).unwrap();
-    let node = demo.node().unwrap();
-    let image = home.at("image");
-    let result =
-        write_partition(&demo.site, node, &demo.seal, &demo.credentials, Some(&file), 16 * MIB, &image);
-    match result.unwrap_err() {
-        PartitionError::Keys(NodeKeyError::OtherNode(other)) => {
-            assert_eq!((other.node.as_str(), other.owner.unwrap().as_str()), ("demo", "attic"));
-        }
-        other => panic!("{other}"),
-    }
-    assert!(!image.exists());
+    let demo = prepare(home.locked(), "demo", &home.locations()).unwrap();
+    let error = demo.identity(Some(&file)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the key in {} is not that of node demo: it has the public key {} of node attic, the site says {}",
+            file.display(),
+            node_keys::recipient(&attic.site, &attic.node).unwrap(),
+            node_keys::recipient(&demo.site, &demo.node).unwrap()
+        )
+    );
     let own =
         node_keys::identity(&attic.site, &attic.node, &attic.credentials.identity, Some(&file)).unwrap();
     assert_eq!(own.recipient(), node_keys::recipient(&attic.site, &attic.node).unwrap());
@@ -494,19 +509,27 @@ fn nothing_private_is_in_the_site() {
 fn a_missing_secret_is_named() {
     let home = Home::new();
     home.append("nodes/demo.toml", "\n[[file]]\npath = \"wifi\"\nsecret = \"wifi\"\n");
-    let error: Error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    let error: Error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::MissingInput);
     assert!(error.to_string().contains("the site has no secret wifi"), "{error}");
-    let (site, credentials) = Credentials::load(home.site(), &home.locations()).unwrap();
+    let (site, credentials) = Credentials::load(home.site(), &home.locations(), UntrustedSeal::Refuse).unwrap();
     let store = Store::of(&site).unwrap();
     store.write(&Secret::Value("wifi".parse().unwrap()), b"hunter2", &credentials.identity).unwrap();
     let seal = home.prepare().seal;
     assert_eq!(seal.opened.content(&path("wifi")), Some(&b"hunter2"[..]));
 }
 
+/// Raises a floor and makes no seals.
+fn raise(home: &Home, nodes: Option<&[String]>, what: Raise) -> Result<Vec<Raised>, Error> {
+    let request = RaiseRequest { what, nodes };
+    let (_, raised) =
+        prepare_raised(home.locked(), [], &home.locations(), SealRequest::default(), Some(request))?;
+    Ok(raised)
+}
+
 /// The generations of the nodes' seals afterwards.
 fn generations(home: &Home, nodes: &[&str]) -> Vec<u64> {
-    let prepared = prepare_all(&home.site(), nodes.iter().copied(), &home.locations()).unwrap();
+    let prepared = prepare_all(home.locked(), nodes.iter().copied(), &home.locations()).unwrap();
     prepared.iter().map(|node| node.seal.opened.header().generation.number()).collect()
 }
 
@@ -518,16 +541,15 @@ fn a_raised_floor_is_above_every_seal_and_new_seals_reach_it() {
     home.append("nodes/pi2.toml", "\n[[network]]\nname = \"eth9\"\ndhcp = true\n");
     assert_eq!(generations(&home, &["demo", "pi2"]), [1, 2]);
 
-    let raised = raise(&home.site(), None, Raise::Generation, &home.locations()).unwrap();
+    let raised = raise(&home, None, Raise::Generation).unwrap();
     assert_eq!(raised.iter().map(|raised| (raised.from, raised.to)).collect::<Vec<_>>(), [(0, 3)]);
     let site = home.site();
     assert_eq!((site.least_generation, site.floors().for_node(&"demo".parse().unwrap())), (3, 3));
-    let demo = prepare(&site, "demo", &home.locations()).unwrap();
+    let demo = prepare(home.locked(), "demo", &home.locations()).unwrap();
     assert_eq!(demo.seal.reasons, ["its generation 1 is below least-serial 3"]);
     assert_eq!(generations(&home, &["demo", "pi2"]), [3, 3], "what was made is current");
 
-    let raised =
-        raise(&home.site(), Some(&["pi2".to_owned()]), Raise::Generation, &home.locations()).unwrap();
+    let raised = raise(&home, Some(&["pi2".to_owned()]), Raise::Generation).unwrap();
     assert_eq!((raised[0].from, raised[0].to), (3, 4));
     let floors = home.site().floors();
     assert_eq!(["demo", "pi2"].map(|node| floors.for_node(&node.parse().unwrap())), [3, 4]);
@@ -540,7 +562,7 @@ fn a_raised_floor_is_above_seals_that_are_gone_or_were_put_back() {
     let first = home.prepare().seal;
     let everything = Some(&["demo".to_owned()][..]);
     let raise_floor = || {
-        let raised = raise(&home.site(), everything, Raise::Generation, &home.locations()).unwrap();
+        let raised = raise(&home, everything, Raise::Generation).unwrap();
         (raised[0].from, raised[0].to)
     };
     assert_eq!(raise_floor(), (0, 2));
@@ -573,7 +595,16 @@ fn a_seal_that_its_own_system_would_refuse_is_not_put_into_an_image() {
         "node demo would not start: the seal of node demo has generation 1, this system accepts generation 2 or later: \
          an older seal was put back"
     );
-    raise(&home.site(), None, Raise::Release, &home.locations()).unwrap();
+    let mut unreadable = trust.clone();
+    unreadable.signing_keys.push("nonsense".into());
+    let error = prepared.check_system(&unreadable).unwrap_err();
+    assert_eq!(error.class(), Class::BadContent);
+    assert_eq!(
+        error.to_string(),
+        "node demo would not start: its system trusts a key that is not valid: \"nonsense\" is no minisign public key; \
+         expected the second line of a .pub file (RW...)"
+    );
+    raise(&home, None, Raise::Release).unwrap();
     let asks = home.prepare().check_system(&trust).unwrap_err();
     assert_eq!(
         asks.to_string(),
@@ -588,7 +619,7 @@ fn a_floor_is_not_raised_above_a_generation_that_jumped() {
     let site_toml = fs::read(home.at("site/site.toml")).unwrap();
     let jumped = 2 + (1 << 32);
     fs::write(&first.seal.path, forged(&home, jumped, &first.credentials.signing)).unwrap();
-    let error = raise(&home.site(), None, Raise::Generation, &home.locations()).unwrap_err();
+    let error = raise(&home, None, Raise::Generation).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     let (path, known) =
         (first.seal.path.display(), "far from the last one of node demo that this workstation knows: 1");
@@ -600,24 +631,23 @@ fn a_floor_is_not_raised_above_a_generation_that_jumped() {
 fn the_least_release_is_raised_for_all_nodes_or_for_none() {
     let home = Home::new();
     assert_eq!(home.prepare().seal.opened.header().security_epoch, 0);
-    let error =
-        raise(&home.site(), Some(&["demo".to_owned()]), Raise::Release, &home.locations()).unwrap_err();
+    let error = raise(&home, Some(&["demo".to_owned()]), Raise::Release).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
-    raise(&home.site(), None, Raise::Release, &home.locations()).unwrap();
+    raise(&home, None, Raise::Release).unwrap();
     let seal = home.prepare().seal;
     assert_eq!((seal.opened.header().security_epoch, seal.opened.header().generation.number()), (1, 2));
     assert_eq!(seal.reasons, ["the security epoch changed"]);
     // An older site.toml is restored. This workstation noted the floor; on another one, the stored seal has it.
     home.replace("site.toml", "security-epoch = 1", "security-epoch = 0");
-    let error = raise(&home.site(), None, Raise::Release, &home.locations()).unwrap_err();
+    let error = raise(&home, None, Raise::Release).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     let notes = home.locations().signing_key.unwrap().with_file_name("home.nodes.toml");
     fs::remove_file(notes).unwrap();
-    let error = raise(&home.site(), None, Raise::Release, &home.locations()).unwrap_err();
+    let error = raise(&home, None, Raise::Release).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     // If the user accepts it, seals and releases that nodes may have are still refused.
     home.accept(&["security-epoch=0"]);
-    let raised = raise(&home.site(), None, Raise::Release, &home.locations()).unwrap();
+    let raised = raise(&home, None, Raise::Release).unwrap();
     assert_eq!((raised[0].from, raised[0].to), (0, 2));
 }
 
@@ -628,7 +658,7 @@ fn a_floor_far_above_all_generations_is_refused() {
     let text = fs::read_to_string(home.at("site/site.toml")).unwrap();
     let floor = 2 + (1_u64 << 16);
     fs::write(home.at("site/site.toml"), format!("least-serial = {floor}\n{text}")).unwrap();
-    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     let expected = format!("site.toml has least-serial {floor}, far above 0, which this workstation used");
     assert!(error.report().contains(&expected));

@@ -232,15 +232,12 @@ fn a_committer_cannot_use_up_the_numbers_of_floors() {
 }
 
 #[test]
-fn a_floor_is_noted_even_if_making_seals_fails_and_is_read_from_seals_elsewhere() {
+fn a_raised_floor_is_noted_and_kept_seals_say_it_elsewhere() {
     let fixture = Fixture::new();
     fixture.ends(&["seal", "--site", "site", "--all"], 0);
     let site = fixture.at("site/site.toml");
     let before = fs::read_to_string(&site).unwrap();
-    let seal = fs::read(fixture.at("site/seals/pi1.seal")).unwrap();
-    fs::write(fixture.at("site/seals/pi1.seal"), "junk").unwrap();
-    fixture.ends(&["seal", "--site", "site", "--all", "--raise", "serial"], 65);
-    fs::write(fixture.at("site/seals/pi1.seal"), seal).unwrap();
+    fixture.ends(&["seal", "--site", "site", "--all", "--raise", "serial"], 0);
     let raised = fs::read_to_string(&site).unwrap();
     assert!(raised.contains("least-serial = 2"), "{raised}");
     fs::write(&site, before).unwrap();
@@ -250,11 +247,48 @@ fn a_floor_is_noted_even_if_making_seals_fails_and_is_read_from_seals_elsewhere(
     fs::write(&site, raised).unwrap();
     fixture.ends(&["seal", "--site", "site", "--all", "--raise", "release"], 0);
     let raised = fs::read_to_string(&site).unwrap();
-    let notes = fixture.at("config/psyops/lab/lab.nodes.toml");
-    let text = fs::read_to_string(&notes).unwrap();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("security-epoch")).collect();
-    fs::write(&notes, lines.join("\n")).unwrap();
+    forget(&fixture, "security-epoch");
     fs::write(&site, raised.replace("security-epoch = 1", "security-epoch = 0")).unwrap();
     let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
     assert!(complaint.contains("site.toml no longer has security-epoch 1"), "{complaint}");
+}
+
+/// Removes the lines with this key from the notes about nodes.
+fn forget(fixture: &Fixture, key: &str) {
+    let notes = fixture.at("config/psyops/lab/lab.nodes.toml");
+    let text = fs::read_to_string(&notes).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(key)).collect();
+    assert_ne!(lines.len(), text.lines().count(), "{key} was noted");
+    fs::write(&notes, lines.join("\n")).unwrap();
+}
+
+#[test]
+fn a_kept_seal_that_cannot_be_read_is_not_taken_for_a_missing_one() {
+    // Of what this workstation forgot, the kept seal is the only witness: floors, the node's key, its host key.
+    for forgotten in ["security-epoch", "key = ", "host-key"] {
+        let fixture = Fixture::new();
+        fixture.ends(&["seal", "--site", "site", "--all"], 0);
+        let path = fixture.at("site/seals/pi1.seal");
+        let seal = fs::read(&path).unwrap();
+        forget(&fixture, forgotten);
+        let mut damaged = seal.clone();
+        damaged[40] ^= 1;
+        fs::write(&path, damaged).unwrap();
+        let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
+        let expected = "seals/pi1.seal cannot be used, and nothing else here says what is right: ";
+        assert!(complaint.contains(expected), "{forgotten}: {complaint}");
+        let advice =
+            "git log seals/pi1.seal), or have it made again: psyops seal --node pi1 --replace --site site";
+        assert!(complaint.contains(advice), "{forgotten}: {complaint}");
+        let (shown, _) = fixture.ends(&["trust", "show", "--site", "site"], 77);
+        assert_eq!(shown.matches(expected).count(), 1, "{forgotten}: {shown}");
+        // The same for a file that cannot be read at all.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
+        assert!(complaint.contains(&format!("{expected}it is a folder, not a file")), "{complaint}");
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, seal).unwrap();
+        fixture.ends(&["seal", "--site", "site", "--all"], 0);
+    }
 }

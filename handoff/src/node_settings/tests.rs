@@ -4,31 +4,7 @@ use alloc::string::{String, ToString as _};
 
 use proptest::prelude::*;
 
-const FULL: &str = r#"
-format = 1
-site = "lab"
-node = "node-1"
-base = "micro"
-roles = ["hello"]
-[variables]
-greeting = "hi"
-[[network]]
-name = "lan0"
-mac = "52:54:00:AB:cd:ef"
-dhcp = true
-addresses = ["192.0.2.10/24", "2001:db8::1/64"]
-gateway = "192.0.2.1"
-dns = ["192.0.2.53"]
-[console]
-login = "password"
-password-hash = "$6$salt$0123456789abcdef"
-[configure]
-deadline = 7
-retries = 1
-[hardening]
-user-namespaces = "all"
-modules = "closed"
-"#;
+const FULL: &str = include_str!("sample.toml");
 
 #[test]
 fn all_keys_are_read() {

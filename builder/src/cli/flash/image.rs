@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::flash::{self, FlashError};
 use crate::image::reader::ImageReader;
-use crate::image::slot;
+use crate::image::seals;
 use crate::site::Site;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -27,7 +27,7 @@ impl Image {
     /// asked about a disk.
     pub(super) fn open(path: &Path, site: Option<&Site>) -> Result<Self, Error> {
         let reader = ImageReader::open(path)?;
-        let Some(owner) = slot::owner(&reader) else {
+        let Some(owner) = seals::owner(&reader, site.map(|site| (&*site.signing_keys, &site.id))) else {
             flash::preflight(&reader, site)?;
             let faults = vec!["it has no seal, so its site and node are not known".to_owned()];
             return Err(FlashError::DamagedImage { path: path.to_owned(), faults }.into());

@@ -6,7 +6,7 @@ mod show;
 mod sign;
 mod update;
 
-use crate::cli::mksecrets::SigningKeyArgs;
+use crate::cli::credential_args::SigningKeyArgs;
 use crate::error::Error;
 use clap::{Args, Subcommand};
 use consent::Consent;

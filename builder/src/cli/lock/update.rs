@@ -7,10 +7,11 @@ use super::consent::{Consent, NotWritten};
 use crate::base::changes::Changes;
 use crate::base::vouch::Trusted;
 use crate::base::{BaseError, Lock, LockFile, present_lock, signing_key, take_lock};
+use crate::default_site::site_or_default;
 use crate::error::Error;
 use crate::next_command::psyops;
 use crate::secrets::credentials::{CredentialError, Locations};
-use crate::site::{Site, site_or_default};
+use crate::site::Site;
 use crate::store::Store;
 use handoff::shown::Shown;
 use keys::issue::signing::SigningKey;
@@ -283,9 +284,10 @@ impl Told<'_> {
 mod tests {
     use super::*;
     use crate::base::lock::LockRequest;
+    use crate::secrets::issue::issue_keys;
     use crate::secrets::passphrase::Passphrases;
     use crate::secrets::trust::accept_new_site;
-    use crate::site::{InitOptions, LOCK_FILE, init_site, issue_keys};
+    use crate::site::{InitOptions, LOCK_FILE, init_site};
     use keys::timestamp::Timestamp;
     use std::fs;
     use std::io;

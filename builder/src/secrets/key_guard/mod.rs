@@ -150,7 +150,8 @@ impl KeyGuard {
             needles.add(&bytes, &key);
         }
         let admins = site.admin_recipients.iter().map(|key| (key.clone(), admin_key(key)));
-        let signers = site.signing_keys.iter().map(|key| (key.clone(), signing_key(key)));
+        let signers =
+            site.signing_keys.iter().map(|key| (key.as_str().to_owned(), signing_key(key.as_str())));
         let nodes = site.nodes().filter_map(|node| Some((node.recipient.clone()?, node_key(&node.name))));
         let store = Store::without_admins(site);
         let hosts = site.nodes().filter_map(|node| {

@@ -1,6 +1,6 @@
 use super::needles::PIECE;
 use super::*;
-use crate::site::{GeneratedKeys, InitOptions, init_site};
+use crate::site::{GeneratedKeys, InitOptions, SiteEdits, init_site};
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use keys::issue::host_key::HostKey;
 use keys::issue::locked::{self, Work, lock_identity, lock_signing_key};
@@ -26,9 +26,11 @@ impl Fixture {
         };
         let options = InitOptions { build_time: 1_793_491_200, open_consoles: false };
         let name = |text: &str| text.parse().unwrap();
-        let site = init_site(folder.path(), &name("lab"), &name("n1"), &keys, &options).unwrap();
+        let mut site = init_site(folder.path(), &name("lab"), &name("n1"), &keys, &options).unwrap();
         let (node, host) = (identity_file::generate(), HostKey::generate("root@n1").unwrap());
-        let site = crate::site::set_recipient(site, &name("n1"), &node.recipient().to_string()).unwrap();
+        let mut edits = SiteEdits::default();
+        edits.set_recipient(&mut site, &name("n1"), &node.recipient().to_string()).unwrap();
+        edits.write(&site).unwrap();
         let store = Store::without_admins(&site);
         store.write_host_key_public(&name("n1"), &host.public_line().unwrap()).unwrap();
         let admin = [identity.recipient()].to_vec();

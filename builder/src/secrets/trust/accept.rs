@@ -1,11 +1,11 @@
 //! `psyops trust accept`: the only way in which the accepted set changes.
 
-use super::differences::{Change, Difference, Origin, Role, between};
+use super::differences::{Change, Difference, Origin, Role, between, distinct};
 use super::error::TrustError;
 use super::host_key::{Witness, unknown_host_keys};
 use super::key_set::KeySet;
 use super::review::{Review, Signed, review, review_with_nodes};
-use super::{Accepted, floors, place, publish, unknown_node_keys};
+use super::{Accepted, SignedKeys, floors, place, unknown_node_keys};
 use crate::details::Details;
 use crate::secrets::credentials::{Locations, OwnKeys};
 use crate::secrets::node_notes::{NodeNote, NodeNotes};
@@ -53,8 +53,8 @@ pub fn open(site: &Site, at: &Locations, own: &OwnKeys, all: bool) -> Result<Vec
         None => Witness::StoredSeal,
     };
     open.extend(unknown_node_keys(site, &accepted, &review.notes));
-    open.extend(unknown_host_keys(site, &accepted, &review.notes, witness));
-    Ok(open)
+    open.extend(unknown_host_keys(site, &accepted, &review.notes, witness)?);
+    Ok(distinct(open))
 }
 
 /// Accepts what the user `typed`: the text of a difference, or, if that is ambiguous, the kind and the text.
@@ -128,7 +128,7 @@ pub fn accept(
     }
     let after = review(site, at)?;
     if let Some(accepted) = &after.accepted {
-        note(site, accepted, &after.notes, &chosen)?;
+        note(site, accepted, &after, &chosen)?;
     }
     let published = publish_where_agreed(site, own, &after, &mut keys, is_new)?;
     let remaining = review_with_nodes(site, at)?.differences;
@@ -161,17 +161,12 @@ fn publish_where_agreed(
         let unknown: Vec<PublicKey> = unknown.collect();
         keys.former_signers.extend(unknown);
     }
-    publish(site, keys, key)?;
+    SignedKeys::new(site, keys, key)?.write(site)?;
     Ok(true)
 }
 
 /// Notes the keys of nodes and the floors among the chosen differences.
-fn note(
-    site: &Site,
-    accepted: &Accepted,
-    notes: &NodeNotes,
-    chosen: &[Difference],
-) -> Result<(), TrustError> {
+fn note(site: &Site, accepted: &Accepted, review: &Review, chosen: &[Difference]) -> Result<(), TrustError> {
     let mut news = Vec::new();
     for difference in chosen {
         match difference {
@@ -186,7 +181,7 @@ fn note(
     }
     NodeNotes::note(accepted, None, news)?;
     if chosen.iter().any(|difference| matches!(difference, Difference::Floor { .. })) {
-        let in_use = floors::noted(site, accepted, notes);
+        let (in_use, _) = floors::noted(site, accepted, &review.former_signers(), &review.notes);
         NodeNotes::replace_floors(accepted, floors::with_chosen(site, &in_use, chosen))?;
     }
     Ok(())

@@ -55,6 +55,13 @@ pub enum Difference {
         /// The public key that is known, if there is one.
         accepted: Option<String>,
     },
+    /// The site has a private key for a node whose file names none, and the key is not known here.
+    UnnamedKey {
+        /// The name of the node.
+        node: Name,
+        /// The public half of the key.
+        key: String,
+    },
     /// The SSH host key of a node is not known here, or differs from the one that is known.
     HostKey {
         /// The name of the node.
@@ -68,6 +75,13 @@ pub enum Difference {
     HostKeyHalves {
         /// The name of the node.
         node: Name,
+    },
+    /// The kept seal of a node cannot be read or verified, so it cannot say which of the node's keys are right.
+    KeptSeal {
+        /// The name of the node.
+        node: Name,
+        /// What is wrong with the seal.
+        problem: String,
     },
     /// Nothing of this site was accepted, but keys of others were: it may be one of those under another id.
     NewSite {
@@ -147,6 +161,11 @@ impl fmt::Display for Difference {
                     "nodes/{node}.toml has the node key {key}, but {accepted} was accepted on this workstation"
                 )
             }
+            Self::UnnamedKey { node, key } => write!(
+                f,
+                "the site has the private half of {key} for node {node}, which was not accepted here, and nodes/{node}.toml \
+                 does not name it"
+            ),
             Self::HostKey { node, key, accepted } => {
                 write!(f, "the SSH host key of node {node} is {key}, ")?;
                 match accepted {
@@ -158,6 +177,12 @@ impl fmt::Display for Difference {
                 f,
                 "secrets/nodes/{node}/ssh_host_ed25519_key.pub is not the public half of the key beside it"
             ),
+            Self::KeptSeal { node, problem } => {
+                write!(
+                    f,
+                    "seals/{node}.seal cannot be used, and nothing else here says what is right: {problem}"
+                )
+            }
             Self::NewSite { site, known } => {
                 write!(
                     f,
@@ -198,9 +223,12 @@ impl Difference {
             Self::Floor { node: None, key, found, .. } => Some(format!("{key}={found}")),
             Self::Floor { node: Some(node), key, found, .. } => Some(format!("{node}:{key}={found}")),
             Self::NewSite { site, .. } => Some(site.to_string()),
-            Self::Key { .. } | Self::SiteId { .. } | Self::NotSigned { .. } | Self::HostKeyHalves { .. } => {
-                None
-            }
+            Self::Key { .. }
+            | Self::SiteId { .. }
+            | Self::NotSigned { .. }
+            | Self::HostKeyHalves { .. }
+            | Self::UnnamedKey { .. }
+            | Self::KeptSeal { .. } => None,
         }
     }
 
@@ -233,7 +261,13 @@ impl Difference {
             Self::HostKey { node, key, accepted } => json!({
                 "kind": "host-key", "node": node.as_str(), "key": key, "accepted": accepted,
             }),
+            Self::UnnamedKey { node, key } => {
+                json!({ "kind": "unnamed-key", "node": node.as_str(), "key": key })
+            }
             Self::HostKeyHalves { node } => json!({ "kind": "host-key-halves", "node": node.as_str() }),
+            Self::KeptSeal { node, problem } => json!({
+                "kind": "kept-seal", "node": node.as_str(), "file": format!("seals/{node}.seal"), "problem": problem,
+            }),
             Self::NewSite { site, known } => {
                 json!({ "kind": "new-site", "site": site.as_str(), "known": known })
             }
@@ -248,6 +282,17 @@ impl Difference {
             }
         }
     }
+}
+
+/// Each difference once: a kept seal that cannot be read is found by everything that it could have vouched for.
+pub(super) fn distinct(differences: Vec<Difference>) -> Vec<Difference> {
+    let mut distinct: Vec<Difference> = Vec::new();
+    for difference in differences {
+        if !distinct.contains(&difference) {
+            distinct.push(difference);
+        }
+    }
+    distinct
 }
 
 /// The differences of `found` from `accepted`.

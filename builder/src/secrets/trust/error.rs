@@ -12,7 +12,6 @@ use crate::site::Site;
 use handoff::name::Name;
 use keys::identity::BadRecipient;
 use keys::issue::signing::SigningFailed;
-use keys::signature::BadPublicKey;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -131,15 +130,6 @@ pub enum TrustError {
     /// A recipient in `site.toml` is not valid.
     #[error("site.toml, admin recipients: {0}")]
     SiteRecipient(BadRecipient),
-    /// A signing key in `site.toml` is not valid.
-    #[error("site.toml, signing keys: {0}")]
-    SiteSigningKey(BadPublicKey),
-}
-
-impl From<BadPublicKey> for TrustError {
-    fn from(error: BadPublicKey) -> Self {
-        Self::SiteSigningKey(error)
-    }
 }
 
 impl From<BadRecipient> for TrustError {
@@ -176,9 +166,7 @@ impl Classified for TrustError {
             | Self::Ambiguous { .. }
             | Self::NothingAccepted { .. } => Class::Refused,
             Self::UnknownKey { .. } => Class::MissingInput,
-            Self::BadFile { .. } | Self::BadKey { .. } | Self::SiteRecipient(_) | Self::SiteSigningKey(_) => {
-                Class::BadContent
-            }
+            Self::BadFile { .. } | Self::BadKey { .. } | Self::SiteRecipient(_) => Class::BadContent,
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Folder { source, .. } => Class::of_writing(source),
             Self::Sign(_) | Self::Encode(_) => Class::Failure,
@@ -214,6 +202,26 @@ fn advice(dir: &Path, differences: &[Difference]) -> String {
     let accept = with_site("trust accept", Some(dir));
     let can_accept: Vec<&Difference> = differences.iter().filter(|one| one.to_type().is_some()).collect();
     let has_halves = differences.iter().any(|one| matches!(one, Difference::HostKeyHalves { .. }));
+    let unnamed = differences.iter().find_map(|one| match one {
+        Difference::UnnamedKey { node, key } => Some((node, key)),
+        _ => None,
+    });
+    if let (true, Some((node, key))) = (can_accept.is_empty(), unnamed) {
+        return format!(
+            "nothing was done. If it is the node's key, write this line at the top of nodes/{node}.toml: recipient = \
+             \"{key}\"; then accept it: {accept}. If not, remove secrets/nodes/{node}/age.key.age"
+        );
+    }
+    let kept = differences.iter().find_map(|one| match one {
+        Difference::KeptSeal { node, .. } => Some(node),
+        _ => None,
+    });
+    if let (true, Some(node)) = (can_accept.is_empty(), kept) {
+        return format!(
+            "nothing was done. Take the seal from the site's history (git log seals/{node}.seal), or have it made again: {}",
+            psyops(&format!("seal --node {node} --replace"))
+        );
+    }
     if can_accept.is_empty() && has_halves {
         return "nothing was changed. Restore both files of the key from the site's history (git log -p secrets/nodes)".into();
     }

@@ -4,11 +4,12 @@
 //! would leave none for the next seal. Both count only if the user accepts them: `psyops trust accept least-serial=3`.
 
 use super::{Accepted, Difference};
+use crate::secrets::kept_seal;
 use crate::secrets::node_notes::{Floors, NodeNotes};
 use crate::site::Site;
 use handoff::name::Name;
-use keys::seal::UnverifiedSeal;
 use keys::seal::header::Generation;
+use keys::signature::PublicKey;
 use std::collections::BTreeSet;
 
 /// The setting with the floor of releases.
@@ -19,16 +20,28 @@ const LEAST_GENERATION: &str = "least-serial";
 /// people may have made seals and raised floors meanwhile.
 const LARGEST_RAISE: u64 = 1 << 16;
 
-/// The floors that were in use here. If none were noted yet, the stored seals have the floor of releases.
-pub(super) fn noted(site: &Site, accepted: &Accepted, notes: &NodeNotes) -> Floors {
-    notes.floors().cloned().unwrap_or_else(|| {
-        let seals = site.nodes().filter_map(|node| {
-            let bytes = site.folder.read(Site::seal_name(&node.name)).ok()?;
-            let seal = UnverifiedSeal::parse(&bytes).ok()?.verify(&accepted.keys.signers, &site.id).ok()?;
-            Some(seal.header().security_epoch)
-        });
-        Floors { security_epoch: seals.max().unwrap_or_default(), ..Floors::default() }
-    })
+/// The floors that were in use here, and the kept seals that cannot be read. If no floors were noted yet, the kept seals
+/// have that of releases.
+pub(super) fn noted(
+    site: &Site,
+    accepted: &Accepted,
+    former: &[PublicKey],
+    notes: &NodeNotes,
+) -> (Floors, Vec<Difference>) {
+    if let Some(floors) = notes.floors() {
+        return (floors.clone(), Vec::new());
+    }
+    let (mut floors, mut unreadable) = (Floors::default(), Vec::new());
+    for node in site.nodes() {
+        match kept_seal::verified(site, &node.name, &accepted.keys.signers, former) {
+            Ok(None) => {}
+            Ok(Some(seal)) => {
+                floors.security_epoch = floors.security_epoch.max(seal.header().security_epoch);
+            }
+            Err(difference) => unreadable.push(difference),
+        }
+    }
+    (floors, unreadable)
 }
 
 /// The differences of the site's floors from those that were in use, except for raised ones.

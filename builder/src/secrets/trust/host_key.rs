@@ -5,17 +5,20 @@
 //! accepted it), or, if nothing is noted, if it is in the stored seal.
 
 use super::differences::Difference;
+use super::error::TrustError;
 use super::{Accepted, NodeNotes, refuse};
 use crate::error::Error;
 use crate::secrets::compose::HOST_KEY_PUBLIC;
-use crate::secrets::node_keys::{self, NodeKeyError};
+use crate::secrets::kept_seal;
+use crate::secrets::node_keys::{self, NodeKeyError, NodeKeys};
+use crate::secrets::seal::UntrustedSeal;
 use crate::secrets::store::Store;
 use crate::site::Site;
 use handoff::manifest::RelativePath;
 use handoff::name::Name;
 use keys::identity::NodeIdentity;
-use keys::issue::host_key::public_words;
-use keys::seal::{OpenedSeal, UnverifiedSeal, VerifiedSeal};
+use keys::issue::host_key::{HostKey, public_words};
+use keys::seal::{OpenedSeal, VerifiedSeal};
 
 /// How a host key that is not noted can be confirmed.
 #[derive(Debug, Clone, Copy)]
@@ -28,68 +31,108 @@ pub enum Witness<'i> {
     None,
 }
 
-/// Returns an error if a host key of these nodes is not known to the user.
+/// Returns an error if a host key of these nodes is not known to the user. `nodes` have their keys open.
 pub fn check_host_keys<'n>(
     site: &Site,
     accepted: &Accepted,
     known: &NodeNotes,
     admin: &NodeIdentity,
-    nodes: impl IntoIterator<Item = &'n Name>,
+    untrusted: UntrustedSeal,
+    nodes: impl IntoIterator<Item = (&'n Name, &'n NodeKeys)>,
 ) -> Result<(), Error> {
-    let store = Store::of(site)?;
+    let store = Store::without_admins(site);
     let mut differences = Vec::new();
-    for node in nodes {
-        let private = private_words(&store, admin, node)?;
-        let noted = noted(known, node).or_else(|| of_kept_seal(site, accepted, admin, node));
-        differences.extend(difference(&store, node, noted, Some(private)));
+    for (node, keys) in nodes {
+        let private = words_of(node, &keys.host_key)?;
+        let noted = match noted_or_sealed(site, accepted, known, admin, node) {
+            Err(_) if untrusted == UntrustedSeal::Replace => None,
+            Err(difference) => {
+                differences.push(difference);
+                continue;
+            }
+            Ok(noted) => noted,
+        };
+        // The public half that this command will write replaces the one in the site.
+        let public = if keys.has_new_host_key_files() { None } else { public_half(&store, node)? };
+        differences.extend(difference(node, noted, Some(private), public.as_deref()));
     }
     Ok(refuse(site, differences)?)
 }
 
 /// The host keys in the site that the user does not know.
-#[must_use]
 pub fn unknown_host_keys(
     site: &Site,
     accepted: &Accepted,
     known: &NodeNotes,
     witness: Witness<'_>,
-) -> Vec<Difference> {
+) -> Result<Vec<Difference>, TrustError> {
     let store = Store::without_admins(site);
-    let unknown = site.nodes().filter_map(|node| {
-        let node = &node.name;
-        let noted = noted(known, node);
-        match witness {
-            Witness::Admin(admin) => {
-                let noted = noted.or_else(|| of_kept_seal(site, accepted, admin, node));
-                difference(&store, node, noted, private_words(&store, admin, node).ok())
-            }
-            Witness::StoredSeal if noted.is_none() && kept_seal(site, accepted, node).is_some() => None,
-            Witness::StoredSeal | Witness::None => difference(&store, node, noted, None),
-        }
-    });
-    unknown.collect()
+    let mut unknown = Vec::new();
+    for node in site.nodes().map(|node| &node.name) {
+        let noted = known.host_key(node).map(str::to_owned);
+        let public = public_half(&store, node)?;
+        let mut unless_damaged = |found: Result<_, Difference>| {
+            found.unwrap_or_else(|difference| {
+                unknown.push(difference);
+                None
+            })
+        };
+        let (noted, private) = match witness {
+            Witness::Admin(admin) => (
+                unless_damaged(noted_or_sealed(site, accepted, known, admin, node)),
+                private_words(&store, admin, node).ok(),
+            ),
+            Witness::StoredSeal if noted.is_none() => match kept_seal(site, accepted, node) {
+                Ok(Some(_)) => continue,
+                Ok(None) => (None, None),
+                Err(difference) => (unless_damaged(Err(difference)), None),
+            },
+            Witness::StoredSeal | Witness::None => (noted, None),
+        };
+        unknown.extend(difference(node, noted, private, public.as_deref()));
+    }
+    Ok(unknown)
 }
 
-fn noted(known: &NodeNotes, node: &Name) -> Option<String> {
-    known.host_key(node).map(str::to_owned)
+/// The host key that is noted; or, if none is, the one in the kept seal.
+fn noted_or_sealed(
+    site: &Site,
+    accepted: &Accepted,
+    known: &NodeNotes,
+    admin: &NodeIdentity,
+    node: &Name,
+) -> Result<Option<String>, Difference> {
+    if let Some(noted) = known.host_key(node) {
+        return Ok(Some(noted.to_owned()));
+    }
+    // A seal for other admins is whole, and of no help here.
+    let opened = kept_seal(site, accepted, node)?.and_then(|seal| seal.open_as_admin(admin).ok());
+    Ok(opened.and_then(|seal| host_key_of(&seal)))
 }
 
 /// Kind and key from the private half in the store.
 fn private_words(store: &Store, admin: &NodeIdentity, node: &Name) -> Result<String, NodeKeyError> {
-    let key = node_keys::host_key(store, node, admin)?;
+    words_of(node, &node_keys::host_key(store, node, admin)?)
+}
+
+fn words_of(node: &Name, key: &HostKey) -> Result<String, NodeKeyError> {
     key.public_words().map_err(|problem| NodeKeyError::HostKey { node: node.clone(), problem })
 }
 
-/// Compares both halves in the store with each other, and with the known key. `private` is the public key in the
-/// private half, if that could be decrypted.
+fn public_half(store: &Store, node: &Name) -> Result<Option<String>, TrustError> {
+    let path = store.host_key_public(node);
+    store.read_host_key_public(node).map_err(|source| TrustError::Read { path, source })
+}
+
+/// Compares both halves of a key with each other, and with the known key. `private` is the public key in the private
+/// half, if that could be decrypted; `public` is the file with the public half.
 fn difference(
-    store: &Store,
     node: &Name,
     accepted: Option<String>,
     private: Option<String>,
+    public: Option<&str>,
 ) -> Option<Difference> {
-    let public = store.read_host_key_public(node).ok().flatten();
-    let words = public.as_deref().and_then(public_words);
+    let words = public.and_then(public_words);
     if private.is_some() && public.is_some() && private != words {
         return Some(Difference::HostKeyHalves { node: node.clone() });
     }
@@ -104,12 +147,7 @@ pub fn host_key_of(seal: &OpenedSeal) -> Option<String> {
     public_words(std::str::from_utf8(file).ok()?)
 }
 
-fn kept_seal(site: &Site, accepted: &Accepted, node: &Name) -> Option<VerifiedSeal> {
-    let bytes = site.folder.read(Site::seal_name(node)).ok()?;
-    let seal = UnverifiedSeal::parse(&bytes).ok()?.verify(&accepted.keys.signers, &site.id).ok()?;
-    Some(seal).filter(|seal| seal.header().node == *node)
-}
-
-fn of_kept_seal(site: &Site, accepted: &Accepted, admin: &NodeIdentity, node: &Name) -> Option<String> {
-    host_key_of(&kept_seal(site, accepted, node)?.open_as_admin(admin).ok()?)
+fn kept_seal(site: &Site, accepted: &Accepted, node: &Name) -> Result<Option<VerifiedSeal>, Difference> {
+    let seal = kept_seal::verified(site, node, &accepted.keys.signers, &accepted.former_signers)?;
+    Ok(seal.filter(|seal| seal.header().node == *node))
 }

@@ -53,8 +53,8 @@ impl KeySet {
     /// The keys in `site.toml`.
     pub fn of_site(site: &Site) -> Result<Self, TrustError> {
         let admins = site.admin_recipients.iter().map(|text| text.parse()).collect::<Result<_, _>>();
-        let signers = site.signing_keys.iter().map(|text| text.parse()).collect::<Result<_, _>>();
-        Ok(Self { site: site.id.clone(), admins: admins?, signers: signers?, former_signers: Vec::new() })
+        let signers = site.signing_keys.clone();
+        Ok(Self { site: site.id.clone(), admins: admins?, signers, former_signers: Vec::new() })
     }
 
     /// Only those keys that are this workstation's own.

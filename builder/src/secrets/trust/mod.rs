@@ -27,10 +27,13 @@ pub use node_key::{check_node_keys, unknown_node_keys};
 pub use place::ACCEPTED_ENDING;
 pub use review::{Review, Signed, review, review_with_nodes};
 
+use crate::atomic::AtomicError;
 use crate::secrets::credentials::{CredentialError, Credentials, Locations, OwnPublicKeys};
+use crate::secrets::key_file::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE};
 use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::passphrase::Passphrases;
-use crate::site::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE, Site};
+use crate::secrets::seal::UntrustedSeal;
+use crate::site::Site;
 use keys::issue::signing::SigningKey;
 use keys::signature::PublicKey;
 use std::path::{Path, PathBuf};
@@ -67,6 +70,17 @@ impl Accepted {
     }
 }
 
+/// A sentence that a site was accepted at its first use; `None` if it was not.
+#[must_use]
+pub fn first_use(site: &Site) -> Option<String> {
+    let accepted = site.accepted.as_ref().filter(|accepted| accepted.is_first_use())?;
+    Some(format!(
+        "accepted the keys of the site {}, which are this workstation's own: {}",
+        site.id,
+        place::file(&accepted.folder, &site.id).display()
+    ))
+}
+
 /// Returns an error if there is any difference.
 pub fn refuse(site: &Site, differences: Vec<Difference>) -> Result<(), TrustError> {
     if differences.is_empty() { Ok(()) } else { Err(TrustError::differs(site, differences)) }
@@ -89,23 +103,33 @@ pub fn check(mut site: Site, at: &Locations) -> Result<Site, TrustError> {
 }
 
 /// The same before private keys are used: there must be an accepted set. A site that has only this workstation's own
-/// keys is accepted at its first use.
-pub fn settle(mut site: Site, at: &Locations, own: &OwnPublicKeys) -> Result<Site, TrustError> {
+/// keys is accepted at its first use: `own` gets whether this is that, and returns those keys. Kept seals that cannot be
+/// read do not count if the user wants them replaced.
+pub fn settle(
+    mut site: Site,
+    at: &Locations,
+    untrusted: UntrustedSeal,
+    own: impl FnOnce(bool) -> Result<OwnPublicKeys, CredentialError>,
+) -> Result<Site, CredentialError> {
     let mut review = review(&site, at)?;
-    if review.accepted.is_none() {
+    if untrusted == UntrustedSeal::Replace {
+        review.without_kept_seals();
+    }
+    let is_first = review.accepted.is_none();
+    let own = own(is_first)?;
+    if is_first {
         // Own keys are not enough if they are known as those of another site.
         let known = place::others_beside_keys(&site.id, at)?;
         if !known.is_empty() {
-            return Err(TrustError::other_site(&site, known));
+            return Err(TrustError::other_site(&site, known).into());
         }
-        let keys = review.site_keys.only(own);
+        let keys = review.site_keys.only(&own);
         review.accept_first(place::new_folder(&site.id, at)?, keys);
-        review.check(&site)?;
-        if let Some(accepted) = &review.accepted {
-            place::write(&accepted.folder, &accepted.keys)?;
-        }
     }
     review.check(&site)?;
+    if let Some(accepted) = review.accepted.as_ref().filter(|_| is_first) {
+        place::write(&accepted.folder, &accepted.keys)?;
+    }
     site.accepted = review.into_accepted().map(Arc::new);
     Ok(site)
 }
@@ -122,29 +146,45 @@ pub fn accept_new_site(
         signing_key: Some(folder.join(SIGNING_KEY_FILE)),
         passphrases: passphrases.clone(),
     };
-    let (site, credentials) = Credentials::load(site, &at)?;
-    publish_if_missing(&site, &credentials.signing)?;
+    let (site, credentials) = Credentials::load(site, &at, UntrustedSeal::Refuse)?;
+    if let Some(keys) = unpublished(&site, &credentials.signing)? {
+        keys.write(&site).map_err(TrustError::from)?;
+    }
     Ok(site)
 }
 
-/// Writes the accepted set into the site, signed, if the site does not have it yet.
-pub fn publish_if_missing(site: &Site, key: &SigningKey) -> Result<bool, TrustError> {
-    let Some(accepted) = &site.accepted else { return Ok(false) };
-    let read = |source| TrustError::Read { path: site.dir.join(TRUST_FILE), source };
-    if site.folder.kind(TRUST_FILE).map_err(read)?.is_some() {
-        return Ok(false);
-    }
-    publish(site, &accepted.keys, key)?;
-    Ok(true)
+/// The accepted set in the form of `trust.toml`, signed, and not written yet.
+#[derive(Debug)]
+pub struct SignedKeys {
+    text: String,
+    signature: String,
 }
 
-fn publish(site: &Site, keys: &KeySet, key: &SigningKey) -> Result<(), TrustError> {
-    let text = keys.to_text()?;
-    let signature = key.sign(text.as_bytes(), &format!("psyopsOS trusted keys, site {}", site.id))?;
-    // If interrupted in between, the old file has a signature that does not fit; this is reported, and the command can
-    // be repeated.
-    site.folder.write(TRUST_SIGNATURE, signature.as_bytes(), 0o644)?;
-    Ok(site.folder.write(TRUST_FILE, text.as_bytes(), 0o644)?)
+/// The accepted set, signed, if the site does not have it yet.
+pub fn unpublished(site: &Site, key: &SigningKey) -> Result<Option<SignedKeys>, TrustError> {
+    let Some(accepted) = &site.accepted else { return Ok(None) };
+    let read = |source| TrustError::Read { path: site.dir.join(TRUST_FILE), source };
+    if site.folder.kind(TRUST_FILE).map_err(read)?.is_some() {
+        return Ok(None);
+    }
+    SignedKeys::new(site, &accepted.keys, key).map(Some)
+}
+
+impl SignedKeys {
+    fn new(site: &Site, keys: &KeySet, key: &SigningKey) -> Result<Self, TrustError> {
+        let text = keys.to_text()?;
+        let comment = format!("psyopsOS trusted keys, site {}", site.id);
+        let signature = key.sign(text.as_bytes(), &comment)?;
+        Ok(Self { text, signature })
+    }
+
+    /// Writes them into the site.
+    pub fn write(&self, site: &Site) -> Result<(), AtomicError> {
+        // If interrupted in between, the old file has a signature that does not fit; this is reported, and the command
+        // can be repeated.
+        site.folder.write(TRUST_SIGNATURE, self.signature.as_bytes(), 0o644)?;
+        site.folder.write(TRUST_FILE, self.text.as_bytes(), 0o644)
+    }
 }
 
 #[cfg(test)]

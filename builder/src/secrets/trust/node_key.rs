@@ -8,43 +8,73 @@
 use super::differences::Difference;
 use super::error::TrustError;
 use super::{Accepted, refuse};
+use crate::secrets::kept_seal;
+use crate::secrets::node_keys::NodeKeys;
 use crate::secrets::node_notes::NodeNotes;
+use crate::secrets::seal::UntrustedSeal;
 use crate::site::{Node, Site};
 use handoff::name::Name;
-use keys::identity::Recipient;
-use keys::seal::UnverifiedSeal;
 
-/// Returns an error for the first of these nodes with a key that the user does not know.
+/// Returns an error if a key of these nodes is not known to the user. `nodes` have their keys open.
 pub fn check_node_keys<'n>(
     site: &Site,
     accepted: &Accepted,
     known: &NodeNotes,
-    nodes: impl IntoIterator<Item = &'n Name>,
+    untrusted: UntrustedSeal,
+    nodes: impl IntoIterator<Item = (&'n Name, &'n NodeKeys)>,
 ) -> Result<(), TrustError> {
-    let nodes = nodes.into_iter().filter_map(|name| site.node(name.as_str()).ok());
-    let differences: Vec<Difference> =
-        nodes.filter_map(|node| difference(site, accepted, known, node)).collect();
+    let mut differences = Vec::new();
+    for (name, keys) in nodes {
+        let Ok(node) = site.node(name.as_str()) else { continue };
+        let known = match known_key(site, accepted, known, name) {
+            Ok(known) => known,
+            Err(_) if untrusted == UntrustedSeal::Replace => None,
+            Err(difference) => {
+                differences.push(difference);
+                continue;
+            }
+        };
+        differences.extend(difference(node, known).map(|found| match found {
+            // The user can accept only what the node's file says.
+            Difference::NodeKey { node, key, .. } if keys.new_recipient.is_some() => {
+                Difference::UnnamedKey { node, key }
+            }
+            other => other,
+        }));
+    }
     refuse(site, differences)
 }
 
-/// The keys of nodes that the user does not know.
+/// The keys of nodes that the user does not know, and the kept seals that cannot say which key is right.
 #[must_use]
 pub fn unknown_node_keys(site: &Site, accepted: &Accepted, known: &NodeNotes) -> Vec<Difference> {
-    site.nodes().filter_map(|node| difference(site, accepted, known, node)).collect()
-}
-
-fn difference(site: &Site, accepted: &Accepted, known: &NodeNotes, node: &Node) -> Option<Difference> {
-    let key = node.recipient.clone()?;
-    let known = known.key(&node.name).cloned().or_else(|| of_kept_seal(site, accepted, &node.name));
-    let known = known.map(|known| known.to_string());
-    if known.as_ref() == Some(&key) {
-        return None;
+    let mut unknown = Vec::new();
+    for node in site.nodes() {
+        let known = known_key(site, accepted, known, &node.name).unwrap_or_else(|difference| {
+            unknown.push(difference);
+            None
+        });
+        unknown.extend(difference(node, known));
     }
-    Some(Difference::NodeKey { node: node.name.clone(), key, accepted: known })
+    unknown
 }
 
-fn of_kept_seal(site: &Site, accepted: &Accepted, node: &Name) -> Option<Recipient> {
-    let bytes = site.folder.read(Site::seal_name(node)).ok()?;
-    let seal = UnverifiedSeal::parse(&bytes).ok()?.verify(&accepted.keys.signers, &site.id).ok()?;
-    Some(seal.header()).filter(|header| header.node == *node).map(|header| header.recipient.clone())
+/// The key of a node that is noted; or, if none is, the one in the kept seal.
+fn known_key(
+    site: &Site,
+    accepted: &Accepted,
+    known: &NodeNotes,
+    node: &Name,
+) -> Result<Option<String>, Difference> {
+    if let Some(known) = known.key(node) {
+        return Ok(Some(known.to_string()));
+    }
+    let seal = kept_seal::verified(site, node, &accepted.keys.signers, &accepted.former_signers)?;
+    let seal = seal.filter(|seal| seal.header().node == *node);
+    Ok(seal.map(|seal| seal.header().recipient.to_string()))
+}
+
+fn difference(node: &Node, known: Option<String>) -> Option<Difference> {
+    let key = node.recipient.clone().filter(|key| known.as_ref() != Some(key))?;
+    Some(Difference::NodeKey { node: node.name.clone(), key, accepted: known })
 }

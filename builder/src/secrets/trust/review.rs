@@ -1,13 +1,13 @@
 //! Reading the three sets of a site's keys: accepted, proposed (`site.toml`) and signed (`trust.toml`).
 
-use super::differences::{Difference, Origin, between};
+use super::differences::{Difference, Origin, between, distinct};
 use super::error::TrustError;
 use super::key_set::KeySet;
 use super::{
     Accepted, TRUST_FILE, TRUST_SIGNATURE, Witness, floors, place, unknown_host_keys, unknown_node_keys,
 };
 use crate::secrets::credentials::Locations;
-use crate::secrets::node_notes::{Floors, NodeNotes};
+use crate::secrets::node_notes::NodeNotes;
 use crate::site::Site;
 use keys::signature::{self, PublicKey};
 use std::io;
@@ -52,10 +52,10 @@ pub fn review(site: &Site, at: &Locations) -> Result<Review, TrustError> {
 pub fn review_with_nodes(site: &Site, at: &Locations) -> Result<Review, TrustError> {
     let mut review = review(site, at)?;
     if let Some(accepted) = &review.accepted {
-        let unknown = unknown_node_keys(site, accepted, &review.notes);
-        review.differences.extend(unknown);
-        let unknown = unknown_host_keys(site, accepted, &review.notes, Witness::StoredSeal);
-        review.differences.extend(unknown);
+        let mut all = std::mem::take(&mut review.differences);
+        all.extend(unknown_node_keys(site, accepted, &review.notes));
+        all.extend(unknown_host_keys(site, accepted, &review.notes, Witness::StoredSeal)?);
+        review.differences = distinct(all);
     }
     Ok(review)
 }
@@ -63,13 +63,9 @@ pub fn review_with_nodes(site: &Site, at: &Locations) -> Result<Review, TrustErr
 impl Review {
     fn of(site: &Site, accepted: Option<Accepted>) -> Result<Self, TrustError> {
         let notes = accepted.as_ref().map(NodeNotes::of).transpose()?.unwrap_or_default();
-        let in_use = match &accepted {
-            Some(accepted) => floors::noted(site, accepted, &notes),
-            None => Floors::of(site),
-        };
         let mut review = Self {
             accepted,
-            floors: floors::differences(site, &in_use, &notes),
+            floors: Vec::new(),
             notes,
             site_keys: KeySet::of_site(site)?,
             signed: Signed::Missing,
@@ -77,8 +73,29 @@ impl Review {
             file: read(site, TRUST_FILE)?,
             signature: read(site, TRUST_SIGNATURE)?,
         };
+        review.signed = review.check_signature();
+        if let Some(accepted) = &review.accepted {
+            let (in_use, unreadable) = floors::noted(site, accepted, &review.former_signers(), &review.notes);
+            review.floors = floors::differences(site, &in_use, &review.notes);
+            review.floors.extend(unreadable);
+        }
         review.compare();
         Ok(review)
+    }
+
+    /// The keys that signed for the site in the past, according to the accepted set and to `trust.toml`.
+    pub(super) fn former_signers(&self) -> Vec<PublicKey> {
+        let mut former =
+            self.accepted.as_ref().map_or_else(Vec::new, |accepted| accepted.former_signers.clone());
+        if let Signed::By(_, keys) = &self.signed {
+            former.extend(keys.former_signers.iter().cloned());
+        }
+        former
+    }
+
+    /// Leaves out kept seals that cannot be read, because the user wants them replaced.
+    pub(super) fn without_kept_seals(&mut self) {
+        self.differences.retain(|difference| !matches!(difference, Difference::KeptSeal { .. }));
     }
 
     /// Continues with keys for a site of which nothing was accepted before.
@@ -136,11 +153,8 @@ impl Review {
 
     /// The accepted keys, with the former signers that an accepted key vouches for.
     pub(super) fn into_accepted(self) -> Option<Accepted> {
-        let mut accepted = self.accepted?;
-        if let Signed::By(_, keys) = self.signed {
-            accepted.former_signers.extend(keys.former_signers);
-        }
-        Some(accepted)
+        let former_signers = self.former_signers();
+        Some(Accepted { former_signers, ..self.accepted? })
     }
 }
 

@@ -3,7 +3,8 @@
 use super::*;
 use crate::error::{Class, Classified as _};
 use crate::secrets::credentials::{own_keys, trusted_keys};
-use crate::site::{InitOptions, init_site, issue_keys};
+use crate::secrets::issue::issue_keys;
+use crate::site::{InitOptions, init_site};
 use keys::issue::identity_file;
 use keys::timestamp::Timestamp;
 use std::fs;
@@ -49,7 +50,7 @@ impl Fixture {
     }
 
     fn load(&self) -> Result<Site, CredentialError> {
-        Credentials::load(self.site(), &self.at()).map(|(site, _)| site)
+        Credentials::load(self.site(), &self.at(), UntrustedSeal::Refuse).map(|(site, _)| site)
     }
 
     fn accept(&self, keys: &[&str]) -> Result<Acceptance, TrustError> {
@@ -63,8 +64,8 @@ impl Fixture {
     }
 
     fn publish(&self) {
-        let (site, credentials) = Credentials::load(self.site(), &self.at()).unwrap();
-        assert!(publish_if_missing(&site, &credentials.signing).unwrap());
+        let (site, credentials) = Credentials::load(self.site(), &self.at(), UntrustedSeal::Refuse).unwrap();
+        unpublished(&site, &credentials.signing).unwrap().unwrap().write(&site).unwrap();
     }
 
     fn edit(&self, from: &str, to: &str) {
@@ -84,7 +85,7 @@ impl Fixture {
 
     /// Adds another signing key to `site.toml`, after the first.
     fn add_signer(&self) -> SigningKey {
-        let mine = self.site().signing_keys[0].clone();
+        let mine = self.site().signing_keys[0].as_str().to_owned();
         let other = SigningKey::generate().unwrap();
         self.edit(&format!("\"{mine}\""), &format!("\"{mine}\", \"{}\"", other.public().as_str()));
         other
@@ -169,7 +170,7 @@ fn keys_signed_by_an_accepted_key_are_not_accepted_by_that() {
         let own = own_keys(&site, &fixture.at()).unwrap();
         (site, own.signing.unwrap())
     };
-    publish(&site, &KeySet::of_site(&site).unwrap(), &credentials).unwrap();
+    SignedKeys::new(&site, &KeySet::of_site(&site).unwrap(), &credentials).unwrap().write(&site).unwrap();
     let added = |origin| key(origin, Role::Admin, &other, Change::Added);
     assert_eq!(differences(fixture.load()), [added(Origin::Site), added(Origin::Signed)]);
     assert!(fixture.accept(&[&other]).unwrap().remaining.is_empty());
@@ -181,7 +182,8 @@ fn a_trust_file_signed_by_an_unaccepted_key_is_refused() {
     let fixture = Fixture::new();
     fixture.publish();
     let site = fixture.site();
-    publish(&site, &KeySet::of_site(&site).unwrap(), &SigningKey::generate().unwrap()).unwrap();
+    let stranger = SigningKey::generate().unwrap();
+    SignedKeys::new(&site, &KeySet::of_site(&site).unwrap(), &stranger).unwrap().write(&site).unwrap();
     let found = differences(fixture.load());
     assert!(
         matches!(&found[..], [Difference::NotSigned { problem }] if problem.contains("not trusted here")),
@@ -259,7 +261,7 @@ fn a_link_in_the_place_of_the_trust_file_is_not_followed() {
     assert!(matches!(error, CredentialError::Trust(TrustError::Read { .. })), "{error}");
     let site = fixture.site();
     let key = SigningKey::generate().unwrap();
-    let _ = publish(&site, &KeySet::of_site(&site).unwrap(), &key);
+    SignedKeys::new(&site, &KeySet::of_site(&site).unwrap(), &key).unwrap().write(&site).unwrap_err();
     assert!(!target.exists());
 }
 

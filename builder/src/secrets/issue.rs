@@ -1,11 +1,11 @@
 //! Making the private keys of a site where they are stored: `$XDG_CONFIG_HOME/psyops/SITE/`, never in the site.
 
-use super::init::GeneratedKeys;
 use crate::atomic::{self, AtomicError};
 use crate::error::{Class, Classified};
 use crate::secrets::credentials::CredentialError;
-use crate::secrets::key_file;
+use crate::secrets::key_file::{self, ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE};
 use crate::secrets::passphrase::Passphrases;
+use crate::site::GeneratedKeys;
 use handoff::name::Name;
 use keys::issue::identity_file;
 use keys::issue::signing::{SigningFailed, SigningKey};
@@ -14,11 +14,6 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-
-/// The file with the admin's age identity, as `age-keygen` writes it.
-pub const ADMIN_IDENTITY_FILE: &str = "admin.age.txt";
-/// The file with the signing key, as `minisign -G -W` writes it.
-pub const SIGNING_KEY_FILE: &str = "signing.key";
 
 /// Why a site's keys could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
