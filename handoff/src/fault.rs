@@ -85,9 +85,10 @@ impl Fault {
     pub fn refusal(self, action: FaultAction) -> Option<&'static str> {
         let (is_valid, why) = match action {
             FaultAction::Repair => (self == Self::FileDiffers, "there is no file that could be repaired"),
-            FaultAction::Continue => {
-                (self == Self::Configure, "without the node's files the boot must not pass for an ordinary one")
-            }
+            FaultAction::Continue => (
+                self == Self::Configure,
+                "without the node's files the boot must not pass for an ordinary one",
+            ),
             FaultAction::Degraded => (self != Self::Root, "the boot cannot go on without a root"),
             FaultAction::Reboot | FaultAction::Rescue => return None,
         };

@@ -71,8 +71,13 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
         above: args.above,
     };
     let raise = args.raise.map(|what| RaiseRequest { what, nodes: some });
-    let (nodes, raised) =
-        prepare_raised(site, names.iter().map(String::as_str), &args.credentials.locations(), request, raise)?;
+    let (nodes, raised) = prepare_raised(
+        site,
+        names.iter().map(String::as_str),
+        &args.credentials.locations(),
+        request,
+        raise,
+    )?;
     if let Some(first) = nodes.first() {
         first.told_of_trust().iter().for_each(|line| progress(line));
     }

@@ -11,7 +11,7 @@ use handoff::least_generation::LeastGeneration;
 use handoff::name::Name;
 use handoff::partition::Role;
 use handoff::slot::Slot;
-use keys::seal::header::{Header, Generation};
+use keys::seal::header::{Generation, Header};
 use keys::seal::newest::{self, Newest};
 use keys::seal::{SealError, UnverifiedSeal, VerifiedSeal};
 use keys::signature::PublicKey;
@@ -38,7 +38,12 @@ pub enum SealProblem {
 
 /// Reads both seals, and chooses the one that a node with these keys, site id and floors would use.
 #[must_use]
-pub fn newest(image: &ImageReader, trusted: &[PublicKey], site: &Name, floors: &LeastGeneration) -> NewestSeal {
+pub fn newest(
+    image: &ImageReader,
+    trusted: &[PublicKey],
+    site: &Name,
+    floors: &LeastGeneration,
+) -> NewestSeal {
     let (mut read, mut unread) = (Vec::new(), Vec::new());
     for slot in Slot::BOTH {
         match image.read_all(Role::Seal(slot), &limits::SEAL) {

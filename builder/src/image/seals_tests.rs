@@ -87,7 +87,10 @@ fn without_keys_the_first_seal_of_the_highest_generation_names_the_owner() {
     let fixture = fixture::image_of(&Recipe { node: "pi7", ..Recipe::plain(&key) });
     let reader = ImageReader::open(&fixture.image.path).unwrap();
     assert_eq!(owner(&reader, None).unwrap().node.as_str(), "pi7");
-    assert_eq!(super::seals::highest([("a", 4), ("b", 4), ("c", 3)], |item| generation(item.1)).unwrap().0, "a");
+    assert_eq!(
+        super::seals::highest([("a", 4), ("b", 4), ("c", 3)], |item| generation(item.1)).unwrap().0,
+        "a"
+    );
 }
 
 fn generation(number: u64) -> keys::seal::header::Generation {

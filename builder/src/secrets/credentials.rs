@@ -156,7 +156,11 @@ impl Classified for CredentialError {
 impl Credentials {
     /// Reads both keys, and checks that they are the site's and that the site's keys are the accepted ones. Kept seals
     /// that cannot be read are an error, unless the user wants them replaced.
-    pub fn load(site: Site, at: &Locations, untrusted: UntrustedSeal) -> Result<(Site, Self), CredentialError> {
+    pub fn load(
+        site: Site,
+        at: &Locations,
+        untrusted: UntrustedSeal,
+    ) -> Result<(Site, Self), CredentialError> {
         let keys = read_identity(&site, at).and_then(|identity| Ok((identity, read_signing_key(&site, at)?)));
         let (identity, signing) = keys.map_err(|error| rather_untrusted(&site, at, error))?;
         let own =

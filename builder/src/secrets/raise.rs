@@ -152,8 +152,14 @@ fn raise_release(site: &mut Site, edits: &mut SiteEdits, untrusted: UntrustedSea
 }
 
 /// The highest generation of a node's seals: that of the stored one, or of one that was made here and is gone now.
-fn highest_generation(site: &Site, node: &Name, known: &NodeNotes, untrusted: UntrustedSeal) -> Result<u64, Error> {
-    let (kept, noted) = (kept(site, node, untrusted)?.map(|header| header.generation), known.generation(node));
+fn highest_generation(
+    site: &Site,
+    node: &Name,
+    known: &NodeNotes,
+    untrusted: UntrustedSeal,
+) -> Result<u64, Error> {
+    let (kept, noted) =
+        (kept(site, node, untrusted)?.map(|header| header.generation), known.generation(node));
     if let Some(kept) = kept {
         let jump = refuse_jump(&site.seal_file(node), node, kept, noted);
         match jump {

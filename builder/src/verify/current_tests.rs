@@ -171,8 +171,7 @@ fn a_newer_seal_and_another_seal_with_the_same_generation_are_not_current() {
     let site_fixture = SiteFixture::new();
     let fixture = site_fixture.image(&site_fixture.seal(4), site_fixture.site.release.as_str(), b"demo\n");
     site_fixture.keep(&site_fixture.seal(3));
-    let newer =
-        "generation 4 of node demo, newer than the site's generation 3: this checkout of the site is out of date";
+    let newer = "generation 4 of node demo, newer than the site's generation 3: this checkout of the site is out of date";
     assert_eq!(of(&site_fixture.look(&fixture).current, "seal"), &Err(newer.into()));
     site_fixture.keep(&site_fixture.seal(4));
     let other = "generation 4 of node demo, but not the site's seal with this generation";

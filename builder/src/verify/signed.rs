@@ -164,8 +164,7 @@ fn trust(uki: &[u8]) -> Result<Trusted, String> {
     let file = file.ok_or("the initramfs in the UKI has no loader settings (psyops/trust)")?;
     let text = String::from_utf8(file.content)
         .map_err(|_| "the loader settings in the UKI (psyops/trust) are not text")?;
-    let config =
-        LoaderConfig::decode(&text).map_err(|error| format!("in the UKI: {error}"))?;
+    let config = LoaderConfig::decode(&text).map_err(|error| format!("in the UKI: {error}"))?;
     let keys = config.signing_keys.iter().map(|key| key.parse()).collect::<Result<_, BadPublicKey>>();
     let keys = keys.map_err(|error| format!("the trust file in the UKI: {error}"))?;
     Ok(Trusted { config, keys })

@@ -36,8 +36,7 @@ fn a_whole_image_passes_every_check() {
     let seen = look(&fixture);
     assert!(seen.is_whole(), "{}", to_text(&seen));
     let text = to_text(&seen);
-    for words in
-        [
+    for words in [
         "both copies of the table are valid",
         "release 1.0",
         "3 MiB, each block",

@@ -364,7 +364,9 @@ fn a_seal_goes_above_what_its_node_has_seen() {
     assert_eq!(error.class(), Class::Refused);
     assert_eq!(
         error.to_string(),
-        format!("--above {far} is far above the last generation of node demo that this workstation knows: 10")
+        format!(
+            "--above {far} is far above the last generation of node demo that this workstation knows: 10"
+        )
     );
     assert_eq!(home.prepare().seal.opened.header().generation.number(), 10, "nothing was made");
 }
@@ -512,7 +514,8 @@ fn a_missing_secret_is_named() {
     let error: Error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::MissingInput);
     assert!(error.to_string().contains("the site has no secret wifi"), "{error}");
-    let (site, credentials) = Credentials::load(home.site(), &home.locations(), UntrustedSeal::Refuse).unwrap();
+    let (site, credentials) =
+        Credentials::load(home.site(), &home.locations(), UntrustedSeal::Refuse).unwrap();
     let store = Store::of(&site).unwrap();
     store.write(&Secret::Value("wifi".parse().unwrap()), b"hunter2", &credentials.identity).unwrap();
     let seal = home.prepare().seal;
