@@ -141,6 +141,14 @@ impl<'a, E: Classified> Field<'a, E> {
     }
 }
 
+impl<'a> Field<'a, Error> {
+    #[cfg_attr(not(test), expect(dead_code, reason = "no variant contains one now; the next one must keep its class"))]
+    #[expect(clippy::unnecessary_wraps, reason = "the method of other types, in NotClassified, returns none")]
+    pub(crate) fn classified(&self) -> Option<&'a dyn Classified> {
+        Some(&*self.0.0)
+    }
+}
+
 /// What [`Field`] returns for any other type: a method of the type itself has precedence over one of a trait.
 pub(crate) trait NotClassified<'a> {
     fn classified(&self) -> Option<&'a dyn Classified> {

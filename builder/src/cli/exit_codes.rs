@@ -12,7 +12,7 @@ type Meaning = (u8, &'static str);
 const COMMON: [Meaning; 9] = [
     (0, "done"),
     (1, "failed for another reason"),
-    (2, "wrong use: an unknown option or a missing argument"),
+    (2, "wrong use: an unknown option, a missing argument, or a wrong `PSYOPS_LOG`"),
     (65, "wrong content: a site file, key, seal, package or image"),
     (66, "not found or not readable: a node or file that you named"),
     (69, "a program of this machine is missing, or the network or archive cannot be reached"),

@@ -64,7 +64,7 @@ pub(super) struct SharedBuild<'a> {
 
 /// The UKI could not be signed.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("cannot sign the UKI for its boot record: {0}; check the signing key with psyops keys status")]
+#[error("cannot sign the UKI for its boot record: {0}; check the signing key")]
 struct UkiSignatureError(SigningFailed);
 
 impl Classified for UkiSignatureError {

@@ -208,7 +208,7 @@ fn a_key_in_a_system_that_is_none_is_a_finding() {
     let found = verify(&image, None, None).unwrap();
     assert!(!found.is_whole());
     let boot = found.checks.iter().find(|check| check.part == "boot-a").unwrap();
-    let expected = "the trust file in the UKI: \"nonsense\" is no minisign public key; expected the second line of a .pub \
+    let expected = "the trust file in the UKI: \"nonsense\" is not a minisign public key; expected the second line of a .pub \
                     file (RW...)";
     assert_eq!(boot.result, Err(expected.to_owned()));
 }

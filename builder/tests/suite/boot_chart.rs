@@ -127,5 +127,7 @@ fn the_command_draws_console_logs_and_reports_wrong_files() {
     let json: serde_json::Value = serde_json::from_slice(&from.stdout).unwrap();
     assert_eq!((&json["rows"][0]["name"], json["rows"].as_array().unwrap().len()), (&"modules".into(), 6));
     let error = psyops(&["console.log", "--from", "x"]).stderr;
-    assert!(String::from_utf8_lossy(&error).contains("no step \"x\"; it has firmware, selector, kernel"));
+    assert!(
+        String::from_utf8_lossy(&error).contains("no step \"x\"; its steps are firmware, selector, kernel")
+    );
 }

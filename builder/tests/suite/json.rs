@@ -112,19 +112,6 @@ pub(crate) fn result(home: &Path, words: &str) -> Said {
     Said { result, progress, code: output.status.code() }
 }
 
-/// The same in a process that can write no file beyond this many bytes: a stick that fails there.
-fn result_of_bad_stick(home: &Path, words: &str, most: u64) -> Said {
-    let mut shell = Command::new("sh");
-    // The shell counts in blocks of 512 bytes. Without the signal, the write itself fails.
-    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", most / 512);
-    shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_psyops")]).args(words.split(' ')).arg("--json");
-    shell.current_dir(home).env("XDG_CONFIG_HOME", home.join("config"));
-    let output = shell.output().unwrap();
-    let [result, progress] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    assert!(!result.trim().is_empty(), "{words:?} says nothing: {progress}");
-    Said { result, progress, code: output.status.code() }
-}
-
 /// The folder in which the commands below run.
 pub(crate) fn prepared_home() -> TempDir {
     let folder = TempDir::new().unwrap();
@@ -220,20 +207,6 @@ fn every_result_in_json_is_an_object_with_its_format() {
             assert!(built["flashed"]["receipt"].is_string(), "{built:#}");
         }
     }
-    a_stick_that_cannot_be_written(home);
-}
-
-/// A stick whose end cannot be written.
-fn a_stick_that_cannot_be_written(home: &Path) {
-    let image = std::fs::metadata(home.join("pi1.img")).unwrap().len();
-    File::create(home.join("bad.img")).unwrap().set_len(2 * image).unwrap();
-    let said = result_of_bad_stick(home, "flash pi1.img bad.img", image);
-    crate::schemas::check_command("flash", &said).unwrap();
-    let result: Value = serde_json::from_str(&said.result).unwrap();
-    let bad = &result["sticks"][0];
-    assert_eq!((&bad["target"], &bad["size"]), (&"bad.img".into(), &(2 * image).into()), "{result:#}");
-    assert_eq!((&bad["exit_code"], said.code), (&92.into(), Some(92)), "{result:#}");
-    assert!(bad["error"].as_str().unwrap().starts_with("bad.img: "), "{result:#}");
 }
 
 /// The output is one result, or one in each line.

@@ -123,7 +123,7 @@ fn a_locked_key_without_a_terminal_names_the_way_to_give_its_passphrase() {
         .unwrap();
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(66), "{complaint}");
-    assert!(complaint.contains("there is no terminal to ask on"), "{complaint}");
+    assert!(complaint.contains("there is no terminal to ask for it"), "{complaint}");
     assert!(complaint.contains("--passphrase-fd"), "{complaint}");
 }
 
@@ -210,7 +210,7 @@ fn no_passphrase_an_empty_one_and_a_closed_descriptor_each_have_their_own_words(
     let empty = "the passphrase from the descriptor 6 for the admin's identity";
     told(&format!("{seal} 6 6</dev/null"), 77, empty, "write one on each line of the descriptor");
     told(&format!("{seal} 6 6< <(echo)"), 77, empty, "write one on each line of the descriptor");
-    let closed = "the descriptor 9 is not open";
+    let closed = "the descriptor 9, which should have a passphrase, is not open";
     told(&format!("{seal} 9"), 66, closed, "open it for the same command: --passphrase-fd 9 9< FILE");
     let folder = "cannot read passphrases from the descriptor 6";
     told(&format!("{seal} 6 6</"), 74, folder, "connect it to a file or a pipe: --passphrase-fd 6 6< FILE");

@@ -332,7 +332,7 @@ fn without_a_known_generation_a_seal_is_replaced_only_above_a_named_one() {
     assert_eq!(
         remaining.iter().map(ToString::to_string).collect::<Vec<_>>(),
         [
-            "seals/demo.seal cannot be used, and nothing else here says what is right: this is no seal: it does not begin \
+            "seals/demo.seal cannot be used, and nothing else here says what is right: this is not a seal: it does not begin \
              with \"psyops-seal 1\""
         ]
     );
@@ -470,7 +470,7 @@ fn the_key_of_another_node_is_named() {
     assert_eq!(
         error.to_string(),
         format!(
-            "the key in {} is not that of node demo: it has the public key {} of node attic, the site says {}",
+            "the key in {} is not that of node demo: its public key is {} of node attic, the site has {}",
             file.display(),
             node_keys::recipient(&attic.site, &attic.node).unwrap(),
             node_keys::recipient(&demo.site, &demo.node).unwrap()
@@ -604,7 +604,7 @@ fn a_seal_that_its_own_system_would_refuse_is_not_put_into_an_image() {
     assert_eq!(error.class(), Class::BadContent);
     assert_eq!(
         error.to_string(),
-        "node demo would not start: its system trusts a key that is not valid: \"nonsense\" is no minisign public key; \
+        "node demo would not start: its system trusts a key that is not valid: \"nonsense\" is not a minisign public key; \
          expected the second line of a .pub file (RW...)"
     );
     raise(&home, None, Raise::Release).unwrap();
@@ -626,7 +626,7 @@ fn a_floor_is_not_raised_above_a_generation_that_jumped() {
     assert_eq!(error.class(), Class::Refused);
     let (path, known) =
         (first.seal.path.display(), "far from the last one of node demo that this workstation knows: 1");
-    assert_eq!(error.to_string(), format!("{path} has the generation {jumped}; {known}"));
+    assert_eq!(error.to_string(), format!("{path} has the generation {jumped}, {known}"));
     assert_eq!(fs::read(home.at("site/site.toml")).unwrap(), site_toml);
 }
 

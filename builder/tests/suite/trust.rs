@@ -72,7 +72,7 @@ fn a_site_of_an_older_version_is_accepted_at_its_first_use_and_says_so() {
     }
     let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 0);
     assert!(
-        complaint.starts_with("accepted the keys of the site lab, which this workstation made: "),
+        complaint.starts_with("accepted the keys of the site lab, which are this workstation's own: "),
         "{complaint}"
     );
     assert!(complaint.contains("signed trust.toml with the accepted keys"), "{complaint}");
