@@ -22,7 +22,7 @@ test: build  ## all tests: units, then boots in QEMU
 	@scripts/setup test && cargo nextest run $(TESTS) -E 'not package(qemu-tests)'
 	@cargo nextest run $(TESTS) -E 'package(qemu-tests)' --profile boot
 	@scripts/slowest target/nextest/default/junit.xml && scripts/slowest target/nextest/boot/junit.xml 25
-	@scripts/skipped target/nextest/default/junit.xml target/nextest/boot/junit.xml && cargo run -q -p qemu-tests --bin budget
+	@scripts/skipped target/nextest/default/junit.xml target/nextest/boot/junit.xml && target/debug/budget
 
 test-unit: build  ## only what needs no virtual machine
 	@scripts/setup test && cargo nextest run $(TESTS) -E 'not package(qemu-tests)'

@@ -142,7 +142,10 @@ impl<'a, E: Classified> Field<'a, E> {
 }
 
 impl<'a> Field<'a, Error> {
-    #[cfg_attr(not(test), expect(dead_code, reason = "no variant contains one now; the next one must keep its class"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "no variant contains one now; the next one must keep its class")
+    )]
     #[expect(clippy::unnecessary_wraps, reason = "the method of other types, in NotClassified, returns none")]
     pub(crate) fn classified(&self) -> Option<&'a dyn Classified> {
         Some(&*self.0.0)

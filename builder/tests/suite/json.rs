@@ -94,8 +94,6 @@ pub(crate) struct Said {
     pub(crate) result: String,
     /// The standard error.
     pub(crate) progress: String,
-    /// The exit code.
-    pub(crate) code: Option<i32>,
 }
 
 /// What the program that runs `psyops` parses, and the input that it writes to its standard input.
@@ -109,7 +107,7 @@ pub(crate) fn result(home: &Path, words: &str) -> Said {
     let output = psyops.output().unwrap();
     let [result, progress] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert!(!result.trim().is_empty(), "{words:?} says nothing: {progress}");
-    Said { result, progress, code: output.status.code() }
+    Said { result, progress }
 }
 
 /// The folder in which the commands below run.
