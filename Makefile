@@ -1,4 +1,4 @@
-# One or two lines a target, no logic: what a target does stands in the program that it calls.
+# Few lines a target, no logic: what a target does is in the program that it calls.
 .PHONY: help setup build demo test test-unit test-boot test-long lint repro fuzz picture bench bench-boot bench-build bench-root bench-flash clean deny
 NODE = --profile node
 BIN = target/release
@@ -32,7 +32,7 @@ test-boot: build  ## only the boots in QEMU
 
 test-long: build  ## inputs just under the limits, all states of power cuts, cold boots from 30, a large base three times (two hours)
 	@scripts/setup test && cargo nextest run -p builder --release --profile long --run-ignored only -E 'test(/^cli::limit_tests::/)'
-	@cargo nextest run -p qemu-tests --profile long --run-ignored only
+	@cargo nextest run $(TESTS) --profile long --run-ignored only -E 'package(qemu-tests)'
 
 lint: build  ## formatting, clippy and the documents of the code, without warnings
 	@cargo fmt --all --check && cargo clippy -q --workspace --exclude selector --all-targets --all-features -- -D warnings
@@ -42,12 +42,12 @@ fuzz:  ## all that PID 1 and the builder parse, against made-up inputs, FUZZ_SEC
 	@scripts/setup fuzz && FUZZ_SECONDS=$${FUZZ_SECONDS:-600} scripts/fuzz $(FUZZ_TARGETS)
 
 repro: build  ## images of both bases built twice in different surroundings, compared byte for byte (part of test)
-	@scripts/setup test && cargo nextest run -p qemu-tests --profile boot -E 'test(/^repro::/)'
+	@scripts/setup test && cargo nextest run $(TESTS) --profile boot -E 'package(qemu-tests) & test(/^repro::/)'
 
 deny:  ## licences and advisories of the dependencies
 	@cargo deny check licenses bans sources
 
-picture: build  ## boot the demo and draw docs/boot.svg, the picture in the README, anew
+picture: build  ## boot the demo and draw docs/boot.svg, the picture in the README
 	@$(BIN)/psyops demo < /dev/null > docs/boot.json && $(BIN)/psyops boot-chart docs/boot.json --output docs/boot.svg
 
 bench: build  ## sizes and times, printed and not judged

@@ -21,7 +21,7 @@ pub fn secrets_are_checked_and_repaired(ssh: &Ssh, node: &str) -> Result<()> {
     };
     let clean = agent("check")?;
     let files: u32 = clean.split(' ').next().and_then(|number| number.parse().ok()).context(clean.clone())?;
-    ensure!(files > 3 && clean == format!("{files} files are as the seal says\nexit 0\n"), "{clean}");
+    ensure!(files > 3 && clean == format!("{files} files match the seal\nexit 0\n"), "{clean}");
 
     let file = format!("{SECRET_PARTITION}/hostname");
     let right = ssh.run(node, &format!("cat {file}"))?;
@@ -34,7 +34,7 @@ pub fn secrets_are_checked_and_repaired(ssh: &Ssh, node: &str) -> Result<()> {
     };
     is(&ssh.run(node, &change("another"))?, "another\n")?;
     let others = files - 1;
-    let differs = format!("differs: hostname: content\n{others} files are as the seal says\nexit 1\n");
+    let differs = format!("differs: hostname: content\n{others} files match the seal\nexit 1\n");
     is(&agent("check")?, &differs)?;
     // A check repairs nothing.
     is(&agent("check")?, &differs)?;

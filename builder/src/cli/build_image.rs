@@ -59,7 +59,7 @@ pub struct BuildImageArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub credentials: CredentialArgs,
-    /// Show the inputs of each step, and where each part of partition image is
+    /// Whether the result also lists the steps and the partitions; set by `-v`
     #[arg(skip)]
     pub details: bool,
     /// Print JSON

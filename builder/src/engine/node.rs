@@ -12,6 +12,7 @@ use crate::image::ids::ImageIds;
 use crate::image::plan::{Contents, plan};
 use crate::image::reader::ImageReader;
 use crate::image::{self, Assembled, assemble, assemble_layer, assemble_shared};
+use crate::next_command::psyops;
 use crate::sbom::provenance::{self, Revision};
 use crate::secrets::prepare::Prepared;
 use crate::site::Bytes;
@@ -64,12 +65,16 @@ pub(super) struct SharedBuild<'a> {
 
 /// The UKI could not be signed.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("cannot sign the UKI for its boot record: {0}; check the signing key")]
+#[error("cannot sign the UKI for its boot record: {0}")]
 struct UkiSignatureError(SigningFailed);
 
 impl Classified for UkiSignatureError {
     fn own_class(&self) -> Option<Class> {
         Some(Class::Failure)
+    }
+
+    fn own_advice(&self) -> Option<String> {
+        Some(format!("check the signing key: {}", psyops("keys status")))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::boot::initramfs::{InitramfsError, single_file};
 use crate::boot::uki::{Section, Uki, UkiError};
 use crate::error::{Class, Classified};
 use crate::image::reader::{ImageReader, ReadError};
+use crate::image::seals;
 use crate::image::slot::{self, SlotError};
 use handoff::paths::INITRAMFS_SEAL;
 use handoff::slot::Slot;
@@ -93,13 +94,14 @@ fn no_slot(a: SlotError, b: SlotError) -> DirectError {
     DirectError::NoSlot { a: Box::new(a), b: Box::new(b) }
 }
 
-/// The seal with the highest generation. The loader verifies it; nothing here depends on it.
+/// The seal with the highest generation, of equals the first, as for a node. The loader verifies it; nothing here
+/// depends on it.
 fn newest_seal(image: &ImageReader) -> Result<Option<UnverifiedSeal>, ReadError> {
     let mut seals = Vec::new();
     for slot in Slot::BOTH {
         seals.extend(slot::seal(image, slot)?);
     }
-    Ok(seals.into_iter().max_by_key(|seal| seal.unproven_header().generation))
+    Ok(seals::highest(seals, |seal: &UnverifiedSeal| seal.unproven_header().generation))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! Nothing here can refuse the content of a file any more. The order is such that the same command can be repeated after
 //! an interruption at any place:
 //!
-//! 1. The notes of keys and serials. A noted key that never came into the site is replaced by the next one that is made, and
-//!    a noted serial is only skipped. The other way round, a key that is in the site and not noted is refused.
+//! 1. The notes of keys and generations. A noted key that never came into the site is replaced by the next one that is made, and
+//!    a noted generation is only skipped. The other way round, a key that is in the site and not noted is refused.
 //! 2. The accepted keys (`trust.toml`), which depend on nothing else.
 //! 3. Keys of nodes in the store, then the files that name them: a node without a public key in its file gets the key that
 //!    the store has.

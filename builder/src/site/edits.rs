@@ -27,7 +27,7 @@ impl SiteEdits {
         Ok(())
     }
 
-    /// Sets the lowest serial of seals (see [`handoff::least_generation`]): for one node, or for all.
+    /// Sets the lowest generation of seals (see [`handoff::least_generation`]): for one node, or for all.
     pub fn set_least_generation(
         &mut self,
         site: &mut Site,
@@ -51,7 +51,7 @@ impl SiteEdits {
         Ok(())
     }
 
-    /// Sets the site's `security-epoch`, which its seals have as the lowest release.
+    /// Sets the site's `security-epoch`, the lowest epoch of systems that accept its seals.
     pub fn set_security_epoch(&mut self, site: &mut Site, epoch: u32) -> Result<(), SiteError> {
         self.set(site, Path::new(SITE_FILE), "security-epoch", &i64::from(epoch).into())?;
         site.security_epoch = epoch;

@@ -101,7 +101,7 @@ fn readable(path: &Path, text: &str) -> String {
     if path.extension().is_none_or(|extension| extension != "rs") {
         return text.to_owned();
     }
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = crate::common::without_tests(text);
     let mut readable = String::new();
     for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
         match line.strip_suffix('\\') {

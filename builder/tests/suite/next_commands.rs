@@ -169,7 +169,7 @@ fn no_message_formats_a_command_of_a_site_by_hand() {
     for path in files.iter().filter(|path| !path.to_string_lossy().ends_with("tests.rs")) {
         let name = path.strip_prefix(&source).unwrap().to_string_lossy().into_owned();
         let text = fs::read_to_string(path).unwrap();
-        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let text = crate::common::without_tests(&text);
         let is_right = |line: &str| RIGHT.iter().any(|(file, words)| name == *file && line.contains(words));
         let lines = text.lines().filter(|line| lacks_the_site(line) && !is_right(line));
         wrong.extend(lines.map(|line| format!("{name}: {}", line.trim())));

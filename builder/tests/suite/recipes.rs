@@ -84,7 +84,7 @@ fn rust_files(path: &Path) -> Result<Vec<PathBuf>> {
 
 /// The modules of this crate and of `handoff`, `keys` and `medium` that a text names, except in its tests.
 fn imports(text: &str) -> BTreeSet<String> {
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = crate::common::without_tests(text);
     let mut found = BTreeSet::new();
     for (krate, prefix) in
         [("crate::", ""), ("handoff::", "handoff::"), ("keys::", "keys::"), ("medium::", "medium::")]

@@ -17,7 +17,7 @@ fn checkout() -> Result<PathBuf> {
 
 /// The string literals of a source, without comments and tests. Placeholders are `...`, as in the guide.
 fn literals(source: &str) -> Vec<String> {
-    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = crate::common::without_tests(source);
     let code =
         code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();

@@ -42,7 +42,7 @@ fn sizes() -> Result<Group> {
         ("agent", format!("{}/node/psyops-agent", X86_64.linux_target)),
         ("builder", "release/psyops".to_owned()),
         ("initloader", format!("{}/node/initloader", X86_64.linux_target)),
-        ("selector", "x86_64-unknown-uefi/node/selector.efi".to_owned()),
+        ("selector", format!("{}/node/selector.efi", X86_64.uefi_target)),
     ] {
         let file = target.join(path);
         let metadata = fs::metadata(&file).with_context(|| format!("no {}: make build", file.display()))?;

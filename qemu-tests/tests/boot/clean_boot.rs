@@ -1,4 +1,4 @@
-//! A newly flashed stick, booted cold: no faults, even if parts of its surroundings are missing.
+//! A newly flashed stick: no faults, even if parts of its surroundings are missing.
 
 use anyhow::{Context as _, Result, ensure};
 use builder::run::Serial;

@@ -71,15 +71,15 @@ fn a_device_is_written_where_nothing_is_lost_and_refused_otherwise() -> Result<(
         "[mounted-named] exit 82",
         "[mounted] unchanged",
         // An old secret partition may be overwritten.
-        "which held an old secret partition",
+        "which had an old secret partition on it",
         "[again] exit 0",
         "/dev/vda is a whole disk with partitions (vda1, vda2, vda3, vda4)",
         "[disk] exit 77",
         // Other content only if the user names it.
-        "/dev/vda2 holds photos, not an old secret partition",
+        "/dev/vda2 has photos on it, not an old secret partition",
         "--overwrite photos",
         "[other] exit 89",
-        "/dev/vda2 holds photos, not music",
+        "/dev/vda2 has photos on it, not music",
         "[misnamed] exit 89",
         "[other] unchanged",
         "[named] exit 0",

@@ -45,7 +45,8 @@ fn fault<'a>(report: &'a BootReport, name: &str) -> Result<&'a str> {
 fn a_file_in_a_sector_that_cannot_be_read_is_written_elsewhere() -> Result<()> {
     let stick = alpha()?;
     let mut setup = stick.setup()?;
-    setup.trouble.bad_sectors = vec![unreadable(stick.sector_of(FILE)?)];
+    let bad = unreadable(stick.sector_of(FILE)?);
+    setup.trouble.bad_sectors = vec![bad.clone()];
     let mut booted = Booted::wait(&setup)?;
     let report = &booted.seen.report;
     assert_eq!(
@@ -56,7 +57,7 @@ fn a_file_in_a_sector_that_cannot_be_read_is_written_elsewhere() -> Result<()> {
     booted.power_off()?;
     stick.fsck_secret()?;
     // The same medium with the same bad sector: the next boot has no fault.
-    stick.boots_well(|setup| setup.trouble.bad_sectors = vec![]).map(|_| ())
+    stick.boots_well(|setup| setup.trouble.bad_sectors = vec![bad]).map(|_| ())
 }
 
 #[test]

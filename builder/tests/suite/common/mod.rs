@@ -1,4 +1,4 @@
-//! A site with its keys, and the commands as a user types them.
+//! A site with its keys, and the commands as a user types them; and the code of a source without its tests.
 
 use keys::issue::identity_file;
 use keys::issue::signing::SigningKey;
@@ -72,4 +72,37 @@ impl Fixture {
 pub(crate) fn age_key_in(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
     text.split('"').find(|word| word.starts_with("age1")).unwrap().to_owned()
+}
+
+/// A source without the items that only tests have: what follows a line `#[cfg(test)]`, up to the end of that item.
+pub(crate) fn without_tests(source: &str) -> String {
+    let mut code = String::new();
+    let mut lines = source.lines();
+    while let Some(line) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            code.push_str(line);
+            code.push('\n');
+            continue;
+        }
+        let indent = line.len() - line.trim_start().len();
+        // An item of one line ends with a semicolon or a bracket; a longer one with a bracket below its first line.
+        let ends = |line: &str| {
+            let is_at_the_same_depth = line.len() - line.trim_start().len() == indent;
+            is_at_the_same_depth && line.ends_with([';', '}']) && !line.trim_start().starts_with("#[")
+        };
+        for line in lines.by_ref() {
+            if ends(line) {
+                break;
+            }
+        }
+    }
+    code
+}
+
+#[test]
+fn code_between_and_after_test_items_is_kept() {
+    let source = "use a;\n#[cfg(test)]\n#[path = \"x.rs\"]\nmod fixture;\nuse b;\n#[cfg(test)]\nuse c;\nimpl D {\n    \
+                  #[cfg(test)]\n    fn e() {\n        f();\n    }\n    fn g() {}\n}\n#[cfg(test)]\nmod tests {\n    use \
+                  super::*;\n}\n";
+    assert_eq!(without_tests(source), "use a;\nuse b;\nimpl D {\n    fn g() {}\n}\n");
 }
