@@ -36,7 +36,11 @@ fn only_the_table_knows_an_architecture() -> Result<()> {
                 continue;
             }
             files += 1;
-            found.extend(lines_that_know(&fs::read_to_string(&path)?).into_iter().map(|line| format!("{name}: {line}")));
+            found.extend(
+                lines_that_know(&fs::read_to_string(&path)?)
+                    .into_iter()
+                    .map(|line| format!("{name}: {line}")),
+            );
         }
     }
     ensure!(files > 300, "only {files} files were looked at");
