@@ -46,7 +46,7 @@ fn a_file_in_a_sector_that_cannot_be_read_is_written_elsewhere() -> Result<()> {
     let stick = alpha()?;
     let mut setup = stick.setup()?;
     let bad = unreadable(stick.sector_of(FILE)?);
-    setup.trouble.bad_sectors = vec![bad.clone()];
+    setup.trouble.bad_sectors = vec![bad];
     let mut booted = Booted::wait(&setup)?;
     let report = &booted.seen.report;
     assert_eq!(
