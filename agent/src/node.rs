@@ -2,6 +2,7 @@
 
 use crate::file::{self, FileError};
 use crate::root::Root;
+use handoff::advice::WRITE_STICK;
 use handoff::base_kind::BaseKind;
 use handoff::init::{InitKind, NoInit};
 use handoff::node_settings::{BadNodeSettings, NodeSettings};
@@ -13,7 +14,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The file cannot be read.
-    #[error("{0}; the loader writes it from the seal: make the node's seal again with `psyops seal`")]
+    #[error(
+        "{0}; the loader writes it from the seal: write the stick again on the workstation: {WRITE_STICK}"
+    )]
     File(#[from] FileError),
     /// The content of the file is not valid.
     #[error("{path}: {problem}", path = path.display())]

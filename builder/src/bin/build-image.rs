@@ -7,7 +7,7 @@ use builder::private_memory::protect;
 use logging::LogArgs;
 use std::process::ExitCode;
 
-/// The arguments of `psyops build-image`.
+/// Build the images of nodes
 #[derive(Debug, clap::Parser)]
 #[command(name = "build-image", version)]
 struct Command {

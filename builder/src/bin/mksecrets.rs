@@ -7,7 +7,7 @@ use builder::private_memory::protect;
 use logging::LogArgs;
 use std::process::ExitCode;
 
-/// The arguments of `psyops mksecrets`.
+/// Make the secret partition of a node
 #[derive(Debug, clap::Parser)]
 #[command(name = "mksecrets", version)]
 struct Command {

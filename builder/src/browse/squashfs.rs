@@ -68,7 +68,7 @@ pub(super) fn read(image: &ImageReader, slot: Slot, place: &PathInImage) -> Resu
         [entry] if Some(&entry.name) == name && entry.kind == EntryKind::Link => {
             return Err(place.is("a link"));
         }
-        _ => return Err(place.is("no file")),
+        _ => return Err(place.is("not a file")),
     }
     let mut command = unsquashfs(&partition)?;
     command.arg("-no-wildcards").arg("-cat").arg(&partition.path).arg(place.path());

@@ -21,8 +21,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Parses the arguments and starts the log, or ends the program. Arguments can be names of files that a shell inserted (`*.img`), so the
-/// parser's message quotes them escaped.
+/// Parses the arguments and starts the log, or ends the program. Arguments can be names of files that a shell inserted
+/// (`*.img`), so the parser's message quotes them escaped.
 #[must_use]
 pub fn arguments<A: Parser>() -> A {
     let typed: Vec<OsString> = env::args_os().collect();
@@ -40,6 +40,8 @@ pub fn arguments<A: Parser>() -> A {
         // An error stays an error when it is escaped; otherwise the first message is shown without colours.
         match parse::<A>(shown) {
             Err(shown) => shown.exit(),
+            // This message quotes nothing that was typed.
+            Ok(_) if error.kind() == ErrorKind::InvalidUtf8 => error.exit(),
             Ok(_) => clap::Error::raw(error.kind(), format!("{}\n", Shown(error))).exit(),
         }
     })

@@ -166,7 +166,7 @@ pub fn tell(prepared: &Prepared, progress: &dyn Fn(&str)) {
     if !prepared.seal.reasons.is_empty() {
         let generation = prepared.seal.opened.header().generation;
         progress(&format!(
-            "made seal {generation} of the node {}: {}",
+            "made the seal of node {}, generation {generation}: {}",
             prepared.node,
             prepared.seal.reasons.join(", ")
         ));

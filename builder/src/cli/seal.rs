@@ -119,13 +119,18 @@ impl fmt::Display for SealOutput {
             writeln!(f, "{}", raised_to_text(raised))?;
         }
         let made = self.nodes.iter().filter(|node| !node.seal.reasons.is_empty()).count();
-        writeln!(f, "{} seals: {made} made, {} unchanged", self.nodes.len(), self.nodes.len() - made)?;
+        let seals = if self.nodes.len() == 1 { "seal" } else { "seals" };
+        writeln!(f, "{} {seals}: {made} made, {} unchanged", self.nodes.len(), self.nodes.len() - made)?;
         if !self.raised.is_empty() {
             let build = Shown(psyops("build-image --all"));
-            writeln!(
-                f,
-                "Nodes refuse older seals only after an update to a system that is built from now on: install the new seals first, then build the images again: {build}"
-            )?;
+            let next = if self.raised.iter().any(|raised| raised.key == "security-epoch") {
+                "The new seals refuse systems built before, so no running node takes one: build the images, which have \
+                 both, and flash the sticks"
+            } else {
+                "Nodes refuse older seals only after an update to a system that is built from now on: install the new \
+                 seals first, then build the images again"
+            };
+            writeln!(f, "{next}: {build}")?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::cli::credential_args::CredentialArgs;
 use crate::cli::trust::tell_first_use;
 use crate::default_site::{locked_site_or_default, site_or_default};
 use crate::error::{Class, Classified, Error};
+use crate::next_command::psyops;
 use crate::secrets::credentials::load_identity;
 use crate::secrets::store::{Secret, Store};
 use clap::{Args, Subcommand};
@@ -44,7 +45,8 @@ pub enum Action {
   psyops secret set wifi --site fleet < wifi.conf
   printf %s \"$TOKEN\" | psyops secret set token --site fleet   without a newline at the end
 
-Writes secrets/NAME.age in the site, encrypted to its admins. An old value stays in git only.")]
+Writes secrets/NAME.age in the site, encrypted to its admins. What was stored before
+is kept in secrets/ as history.")]
     Set {
         /// The value's name
         name: Name,
@@ -81,6 +83,24 @@ impl Classified for InputError {
     }
 }
 
+/// The standard input has no byte.
+#[derive(Debug, thiserror::Error, classified::Cause)]
+#[error("the standard input is empty, so the secret {0} was not changed")]
+pub struct EmptyValue(Name);
+
+impl Classified for EmptyValue {
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::BadContent)
+    }
+
+    fn own_advice(&self) -> Option<String> {
+        Some(format!(
+            "to set it to the content of a file: {} < FILE",
+            psyops(&format!("secret set {}", self.0))
+        ))
+    }
+}
+
 /// Reads the whole standard input.
 pub fn standard_input() -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut bytes = Zeroizing::default();
@@ -100,7 +120,11 @@ pub fn run(
             let (site, identity) = load_identity(site, &args.credentials.locations())?;
             tell_first_use(&site);
             let store = Store::of(&site)?;
-            store.write(&Secret::Value(name.clone()), &input()?, &identity)?;
+            let value = input()?;
+            if value.is_empty() {
+                return Err(EmptyValue(name.clone()).into());
+            }
+            store.write(&Secret::Value(name.clone()), &value, &identity)?;
             Ok(Zeroizing::default())
         }
         Action::Get { name } => {

@@ -14,7 +14,7 @@ use imago::{
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -86,9 +86,14 @@ impl Storage {
     /// Opens an image. The backing file of a QEMU disk is opened only if it is in the same folder: a disk that names
     /// any other file would copy that file's content into an image.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
+        // Opening a pipe would wait for a writer.
+        let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+        let kind = file.metadata()?.file_type();
+        if kind.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a file nor a disk"));
         }
         if !is_layered(path) {
             return Ok(Self::Whole(Arc::new(file)));
@@ -253,6 +258,18 @@ mod tests {
         layer.write_at(128 << 10, &[8; 1024]).unwrap();
         layer.finish().unwrap();
         path
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let Err(error) = Storage::open(&path) else { panic!("a pipe was opened") };
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (io::ErrorKind::InvalidInput, "it is neither a file nor a disk")
+        );
     }
 
     #[test]

@@ -163,7 +163,12 @@ fn options_for_keys_work_behind_the_subcommand_and_a_missing_key_is_named() {
     fs::rename(fixture.at("elsewhere"), fixture.key("signing.key")).unwrap();
     let (said, _) = fixture.ends("keys passphrase --site site --passphrase-fd 3 --new-passphrase-fd 4", 0);
     assert!(!said.contains("does not exist"), "{said}");
-    fixture.ends("secret set wifi --site site --passphrase-fd 4 </dev/null", 0);
+    fixture.ends("secret set wifi --site site --passphrase-fd 4 < <(echo value)", 0);
+    let (_, complaint) = fixture.ends("secret set wifi --site site --passphrase-fd 4 </dev/null", 65);
+    assert!(
+        complaint.contains("the standard input is empty, so the secret wifi was not changed"),
+        "{complaint}"
+    );
     let identity = fixture.key("admin.age.txt");
     fixture
         .ends(&format!("secret get wifi --site site --passphrase-fd 4 --identity {}", identity.display()), 0);

@@ -61,7 +61,7 @@ fn without_v_and_psyops_log_nothing_is_logged_and_the_result_is_the_same_with_th
     let made = mksecrets(&fixture, &[], None);
     assert_eq!(
         String::from_utf8(made.stderr).unwrap(),
-        "made new keys for the node pi1: commit them with the site\nmade seal 1 of the node pi1: there was none\n"
+        "made new keys for the node pi1: commit them with the site\nmade the seal of node pi1, generation 1: there was none\n"
     );
     let again = mksecrets(&fixture, &[], None);
     assert_eq!(again.stderr, b"");
