@@ -102,7 +102,7 @@ fn keys_under_a_passphrase_are_used_once_it_is_given() {
     assert_eq!(fs::read(&signing).unwrap(), before);
     fixture.changes("--passphrase-fd 3 passphrase --new-passphrase-fd 4", true);
     fixture.ends("secret --site site --passphrase-fd 3 set wifi", 77);
-    fixture.ends("secret --site site --passphrase-fd 4 set wifi", 0);
+    fixture.ends("secret --site site --passphrase-fd 4 set wifi < <(echo value)", 0);
 
     fixture.changes("--passphrase-fd 4 passphrase --remove", false);
     assert_eq!(fixture.states(), all("not locked"));
