@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use handoff::report::{Configure, Outcome};
 use qemu_tests::build_sandbox::BuildSandbox;
 use qemu_tests::command::succeed;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::stick::Stick;
 use serde_json::{Value, json};
 use std::fs;
@@ -385,7 +386,8 @@ fn a_package_that_only_a_commit_vouches_for_never_runs() -> Result<()> {
         )
     };
     ensure!(code == Some(65) && said.ends_with(&expected(&changed_since)), "{code:?} {said}");
-    let image = place.fixture().image("alpha")?.display().to_string();
+    // Of the site that this one is a copy of.
+    let image = SiteFixture::light()?.image("alpha")?.display().to_string();
     let (code, said) = code_and_words(&place.psyops(&["verify-build", &image, "--site", "site"]).output()?);
     ensure!(code == Some(65) && said.ends_with(&expected(&changed_since)), "{code:?} {said}");
     ensure!(!ran.exists(), "the program of the package ran");
