@@ -228,7 +228,7 @@ fn keys_are_open_only_where_the_site_wants_it() -> Result<()> {
             &format!("test -s {SECRET_PARTITION}/{AGE_KEY} && grep -q {SECRET_PARTITION} /proc/mounts"),
             status,
         )?;
-        typed(&mut machine, "status | grep -q 'keys lie open'", status)?;
+        typed(&mut machine, "status | grep -q 'keys can be read here'", status)?;
     }
     Ok(())
 }
