@@ -17,7 +17,10 @@ pub(crate) fn check_data(image: &ImageReader, slot: Slot, root: RootHash) -> Res
     let tree_length = to_usize(superblock.hash_device_size());
     let tree = image.read(Role::Verity(slot), Bytes(0), tree_length).map_err(|error| error.to_string())?;
     if !tree.starts_with(&superblock.encode()) {
-        return Err(format!("the superblock in {} has bytes that nobody writes", Role::Verity(slot)));
+        return Err(format!(
+            "the superblock in {} has bytes where the builder writes zeros",
+            Role::Verity(slot)
+        ));
     }
     let walked = verity::walk((image.storage(), partition.offset.0), (&superblock, &tree), root);
     walked.map_err(|error| format!("cannot be read: {error}"))?.map_err(|damage| damage.to_string())?;

@@ -32,17 +32,17 @@ impl SiteEdits {
         &mut self,
         site: &mut Site,
         name: Option<&Name>,
-        serial: i64,
+        generation: i64,
     ) -> Result<(), SiteError> {
         const KEY: &str = "least-serial";
-        let number = serial.unsigned_abs();
+        let number = generation.unsigned_abs();
         match name {
             None => {
-                self.set(site, Path::new(SITE_FILE), KEY, &serial.into())?;
+                self.set(site, Path::new(SITE_FILE), KEY, &generation.into())?;
                 site.least_generation = number;
             }
             Some(name) => {
-                self.set(site, &Site::node_name(name), KEY, &serial.into())?;
+                self.set(site, &Site::node_name(name), KEY, &generation.into())?;
                 if let Some(node) = site.nodes.get_mut(name) {
                     node.least_generation = number;
                 }
@@ -92,16 +92,21 @@ mod tests {
     use crate::site::{GeneratedKeys, InitOptions, init_site};
     use std::fs;
 
-    #[test]
-    fn a_layout_that_cannot_be_edited_is_left_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
+    /// A new site in the folder, and the name of its node.
+    fn new_site(folder: &Path) -> (Site, Name) {
         let (id, node): (Name, Name) = ("lab".parse().unwrap(), "pi1".parse().unwrap());
         let keys = GeneratedKeys {
             admin_recipient: keys::issue::identity_file::generate().recipient().to_string(),
             signing_public: format!("RW{}", "Q".repeat(54)),
         };
         let options = InitOptions { build_time: 1_793_491_200, open_consoles: false };
-        let mut site = init_site(folder.path(), &id, &node, &keys, &options).unwrap();
+        (init_site(folder, &id, &node, &keys, &options).unwrap(), node)
+    }
+
+    #[test]
+    fn a_layout_that_cannot_be_edited_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut site, node) = new_site(folder.path());
         let path = site.node_file(&node);
         // The first line of the file is in the middle of a value: a key cannot come before it.
         let text = "roles = [\n  \"hello\",\nrecipient = 1\n]\n";
@@ -123,13 +128,7 @@ mod tests {
     #[test]
     fn two_changes_of_one_file_are_both_kept_and_written_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
-        let (id, node): (Name, Name) = ("lab".parse().unwrap(), "pi1".parse().unwrap());
-        let keys = GeneratedKeys {
-            admin_recipient: keys::issue::identity_file::generate().recipient().to_string(),
-            signing_public: format!("RW{}", "Q".repeat(54)),
-        };
-        let options = InitOptions { build_time: 1_793_491_200, open_consoles: false };
-        let mut site = init_site(folder.path(), &id, &node, &keys, &options).unwrap();
+        let (mut site, node) = new_site(folder.path());
         let before = fs::read(site.node_file(&node)).unwrap();
         let recipient = keys::issue::identity_file::generate().recipient().to_string();
         let mut edits = SiteEdits::default();
