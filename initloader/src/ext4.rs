@@ -18,7 +18,7 @@ const INCOMPAT_RECOVER: u32 = 4;
 
 /// The state of the file system according to its superblock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum FileSystemState {
     /// It was unmounted properly.
     Clean,
     /// The journal has changes that are not in the file system yet.
@@ -41,7 +41,7 @@ pub(crate) enum NotAStore {
     Options(String),
 }
 
-impl State {
+impl FileSystemState {
     /// Reads the state of the file system whose superblock this is; it must have the label of a secret store.
     pub(crate) fn of_store(superblock: &[u8]) -> Result<Self, NotAStore> {
         let field = |offset: usize| superblock.get(offset..).map(Reader::new).ok_or(NotAStore::NoExt4);
@@ -92,26 +92,26 @@ mod tests {
 
     #[test]
     fn a_new_file_system_is_clean() {
-        assert_eq!(State::of_store(&superblock("psyops-secret")), Ok(State::Clean));
-        assert_eq!(State::of_store(&superblock("other")), Err(NotAStore::Label("other".into())));
+        assert_eq!(FileSystemState::of_store(&superblock("psyops-secret")), Ok(FileSystemState::Clean));
+        assert_eq!(FileSystemState::of_store(&superblock("other")), Err(NotAStore::Label("other".into())));
     }
 
     #[test]
     fn each_state_is_recognised() {
         let clean = superblock("psyops-secret");
         for (offset, bits, expected) in [
-            (0x60, 4, Ok(State::NeedsRecovery)),
-            (0x3a, 1, Ok(State::NeedsRecovery)),
-            (0x3a, 2, Ok(State::Errors)),
+            (0x60, 4, Ok(FileSystemState::NeedsRecovery)),
+            (0x3a, 1, Ok(FileSystemState::NeedsRecovery)),
+            (0x3a, 2, Ok(FileSystemState::Errors)),
             (0x38, 1, Err(NotAStore::NoExt4)),
         ] {
             let mut changed = clean.clone();
             changed[offset] ^= bits;
-            assert_eq!(State::of_store(&changed), expected, "{offset:#x}");
+            assert_eq!(FileSystemState::of_store(&changed), expected, "{offset:#x}");
         }
         let mut changed = clean.clone();
         changed[0x200..0x20c].copy_from_slice(b"errors=panic");
-        assert_eq!(State::of_store(&changed), Err(NotAStore::Options("errors=panic".into())));
-        assert_eq!(State::of_store(&clean[..0x50]), Err(NotAStore::NoExt4));
+        assert_eq!(FileSystemState::of_store(&changed), Err(NotAStore::Options("errors=panic".into())));
+        assert_eq!(FileSystemState::of_store(&clean[..0x50]), Err(NotAStore::NoExt4));
     }
 }

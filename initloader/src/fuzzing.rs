@@ -3,7 +3,7 @@
 //! Each function also checks properties of every result, so that more than crashes is found.
 #![expect(clippy::missing_panics_doc, reason = "a panic is how a fuzz target says that something is wrong")]
 
-use crate::ext4::State;
+use crate::ext4::FileSystemState;
 use crate::uevent::Event;
 use crate::{efivar, program, teardown};
 use handoff::modules;
@@ -23,7 +23,7 @@ pub fn program(bytes: &[u8]) {
 
 /// Parses the superblock of a secret store.
 pub fn superblock(bytes: &[u8]) {
-    let _ = State::of_store(bytes);
+    let _ = FileSystemState::of_store(bytes);
 }
 
 /// Parses a datagram of the kernel's device events.

@@ -1,6 +1,6 @@
 //! A connection to the syslog daemon, over which datagrams are replayed under their senders' credentials.
 
-use super::datagram::{Datagram, Origin};
+use super::datagram::{Datagram, Sender};
 use super::text::{self, LocalOffset};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixCredentials, sendmsg, setsockopt, sockopt};
@@ -51,29 +51,29 @@ impl Daemon {
     /// Sends `datagram` under its sender's credentials. If that process has ended, the kernel refuses its number: then
     /// user and group are kept, and the number is put into the text. Does not wait.
     pub(super) fn deliver(&self, datagram: &Datagram) -> Delivery {
-        let ours = Origin::ours();
+        let ours = Sender::ours();
         let text = text::with_time(&datagram.text, datagram.time_ns, self.offset);
         let text = text.map_or(Cow::Borrowed(datagram.text.as_slice()), Cow::Owned);
-        if datagram.origin == ours || datagram.origin.still_runs(datagram.received_ms) {
-            match self.send(&text, datagram.origin) {
+        if datagram.sender == ours || datagram.sender.still_runs(datagram.received_ms) {
+            match self.send(&text, datagram.sender) {
                 Err(Errno::ESRCH | Errno::EPERM | Errno::EINVAL) => {}
-                result => return self.delivery(result, &text, datagram.origin),
+                result => return self.delivery(result, &text, datagram.sender),
             }
         }
-        let text = text::with_pid(&text, datagram.origin.pid).map_or(text, Cow::Owned);
-        let origin = Origin { pid: ours.pid, ..datagram.origin };
-        match self.send(&text, origin) {
+        let text = text::with_pid(&text, datagram.sender.pid).map_or(text, Cow::Owned);
+        let sender = Sender { pid: ours.pid, ..datagram.sender };
+        match self.send(&text, sender) {
             // Only in a user namespace that lacks this user, in which no node's agent runs: our credentials are better
             // than no message.
             Err(Errno::EPERM | Errno::EINVAL) => self.delivery(self.send(&text, ours), &text, ours),
-            result => self.delivery(result, &text, origin),
+            result => self.delivery(result, &text, sender),
         }
     }
 
-    fn delivery(&self, result: Result<(), Errno>, text: &[u8], origin: Origin) -> Delivery {
+    fn delivery(&self, result: Result<(), Errno>, text: &[u8], sender: Sender) -> Delivery {
         match result {
             Ok(()) => Delivery::Taken,
-            Err(Errno::EMSGSIZE) => match text.get(..SHORTER).map(|start| self.send(start, origin)) {
+            Err(Errno::EMSGSIZE) => match text.get(..SHORTER).map(|start| self.send(start, sender)) {
                 Some(Ok(())) => Delivery::Cut,
                 Some(Err(error)) => failed(error),
                 None => Delivery::Refused,
@@ -82,8 +82,8 @@ impl Daemon {
         }
     }
 
-    fn send(&self, text: &[u8], origin: Origin) -> Result<(), Errno> {
-        let Origin { pid, uid, gid } = origin;
+    fn send(&self, text: &[u8], sender: Sender) -> Result<(), Errno> {
+        let Sender { pid, uid, gid } = sender;
         let credentials = UnixCredentials::from(nix::libc::ucred { pid, uid, gid });
         let control = [ControlMessage::ScmCredentials(&credentials)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;

@@ -13,7 +13,7 @@ const TICKS_MS: u64 = 10;
 
 /// The credentials that the kernel attached to a datagram (`unix(7)`, `SCM_CREDENTIALS`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(super) struct Sender {
     /// The sender's process; 0 if it is not known.
     pub(super) pid: i32,
     /// The sender's user id.
@@ -22,7 +22,7 @@ pub(super) struct Origin {
     pub(super) gid: u32,
 }
 
-impl Origin {
+impl Sender {
     /// For a datagram without credentials: never root.
     pub(super) const UNKNOWN: Self = Self { pid: 0, uid: UNKNOWN_ID, gid: UNKNOWN_ID };
 
@@ -49,7 +49,7 @@ pub(super) struct Datagram {
     /// The bytes that were sent.
     pub(super) text: Vec<u8>,
     /// The sender's credentials.
-    pub(super) origin: Origin,
+    pub(super) sender: Sender,
     /// When it was sent, in nanoseconds since 1970, according to the kernel.
     pub(super) time_ns: u64,
     /// When it was received, in milliseconds since the kernel started; 0 in another boot.
@@ -80,8 +80,8 @@ mod tests {
     #[test]
     fn a_process_that_was_started_after_the_datagram_is_another_one() {
         let now = clock::since_kernel_start();
-        assert!(Origin::ours().still_runs(now));
-        assert!(!Origin::ours().still_runs(1), "it was not running one millisecond after the kernel started");
-        assert!(!Origin { pid: 0, ..Origin::ours() }.still_runs(now));
+        assert!(Sender::ours().still_runs(now));
+        assert!(!Sender::ours().still_runs(1), "it was not running one millisecond after the kernel started");
+        assert!(!Sender { pid: 0, ..Sender::ours() }.still_runs(now));
     }
 }

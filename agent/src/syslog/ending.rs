@@ -5,7 +5,7 @@
 
 use super::bound_file::FileId;
 use super::daemon::Delivery;
-use super::datagram::{Datagram, Origin};
+use super::datagram::{Datagram, Sender};
 use super::inbox::Inbox;
 use super::log_socket::LogSocket;
 use super::proxy::{Proxy, in_proxy, say};
@@ -235,10 +235,10 @@ impl Proxy {
         let (cut, drops) = (self.cut, self.spool.drops().clone());
         let lines = PauseState { cut, drops, ..PauseState::new(Stage::Ended) }.lines();
         for line in &lines {
-            let origin = Origin::ours();
-            let text = format!("<{OUR_PRIORITY}>psyops-agent[{}]: {line}", origin.pid).into_bytes();
+            let sender = Sender::ours();
+            let text = format!("<{OUR_PRIORITY}>psyops-agent[{}]: {line}", sender.pid).into_bytes();
             let (time_ns, received_ms) = (clock::unix_seconds() * 1_000_000_000, clock::since_kernel_start());
-            self.spool.append_own(Datagram { text, origin, time_ns, received_ms });
+            self.spool.append_own(Datagram { text, sender, time_ns, received_ms });
         }
         !lines.is_empty()
     }

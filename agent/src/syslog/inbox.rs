@@ -7,7 +7,7 @@
 //! time and the credentials, which the kernel writes first, and it drops what does not fit.
 
 use super::bound_file::FileId;
-use super::datagram::{Datagram, Origin};
+use super::datagram::{Datagram, Sender};
 use crate::clock::{self, Deadline};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
@@ -41,7 +41,7 @@ pub(super) struct First {
 }
 
 impl Inbox {
-    /// Asks the kernel for the origin and the time of all datagrams from now on.
+    /// Asks the kernel for the sender and the time of all datagrams from now on.
     pub(super) fn new(socket: UnixDatagram) -> io::Result<Self> {
         let file = FileId::bound_to(&socket);
         setsockopt(&socket, sockopt::PassCred, &true)?;
@@ -65,14 +65,14 @@ impl Inbox {
             Err(error) => return Err(error.into()),
         };
         let descriptors = received.flags.contains(MsgFlags::MSG_CTRUNC);
-        let (mut origin, mut time_ns) =
-            (Origin::UNKNOWN, clock::unix_seconds().saturating_mul(1_000_000_000));
+        let (mut sender, mut time_ns) =
+            (Sender::UNKNOWN, clock::unix_seconds().saturating_mul(1_000_000_000));
         // With descriptors, the rest cannot be read in safe code. No library for syslog sends any: such a message is
         // kept as one of an unknown sender.
         for message in received.cmsgs().into_iter().flatten() {
             match message {
                 ControlMessageOwned::ScmCredentials(found) => {
-                    origin = Origin { pid: found.pid(), uid: found.uid(), gid: found.gid() };
+                    sender = Sender { pid: found.pid(), uid: found.uid(), gid: found.gid() };
                 }
                 ControlMessageOwned::ScmTimestampns(time) => time_ns = nanoseconds(time),
                 _ => {}
@@ -82,7 +82,7 @@ impl Inbox {
         let cut = length > buffer.len();
         let text = buffer.get(..length).unwrap_or(buffer).to_vec();
         let received_ms = clock::since_kernel_start();
-        Ok(Some(First { datagram: Datagram { text, origin, time_ns, received_ms }, cut, descriptors }))
+        Ok(Some(First { datagram: Datagram { text, sender, time_ns, received_ms }, cut, descriptors }))
     }
 
     /// Takes the first datagram out of the queue.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::file::names;
 use crate::syslog::daemon::Delivery;
-use crate::syslog::datagram::{Datagram, Origin};
+use crate::syslog::datagram::{Datagram, Sender};
 use std::io;
 
 fn heard(socket: &UnixDatagram) -> String {
@@ -22,7 +22,7 @@ fn take(device: &Path) -> (LogSocket, UnixDatagram) {
 
 fn replay(socket: &LogSocket, text: &str) {
     let text = format!("Nov 29 00:50:59 {text}").into_bytes();
-    let datagram = Datagram { text, origin: Origin::ours(), time_ns: 0, received_ms: u64::MAX };
+    let datagram = Datagram { text, sender: Sender::ours(), time_ns: 0, received_ms: u64::MAX };
     assert_eq!(socket.connect(UTC).unwrap().deliver(&datagram), Delivery::Taken);
 }
 

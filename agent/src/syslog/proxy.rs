@@ -219,8 +219,8 @@ impl Proxy {
         let Some(inbox) = self.own.first() else { return };
         let Ok(Some(first)) = inbox.first(&mut self.buffer) else { return };
         let same = self.spool.last().is_some_and(|last| {
-            (last.time_ns, last.origin, &last.text)
-                == (first.datagram.time_ns, first.datagram.origin, &first.datagram.text)
+            (last.time_ns, last.sender, &last.text)
+                == (first.datagram.time_ns, first.datagram.sender, &first.datagram.text)
         });
         if same {
             inbox.take_out();

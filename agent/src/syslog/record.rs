@@ -10,7 +10,7 @@
 //! | zero | 4 | | time (ns since 1970), received (ms since boot) | 8 each |
 //! | | | | the datagram | |
 
-use super::datagram::{Datagram, LONGEST, Origin};
+use super::datagram::{Datagram, LONGEST, Sender};
 
 /// The length of the file's header.
 pub(super) const FILE_HEADER: u64 = 64;
@@ -66,7 +66,7 @@ pub(super) struct RecordHeader {
     /// The length of the datagram in bytes.
     pub(super) length: usize,
     /// The sender's credentials.
-    pub(super) origin: Origin,
+    pub(super) sender: Sender,
     /// When it was sent, in nanoseconds since 1970.
     pub(super) time_ns: u64,
     /// When it was received, in milliseconds since the kernel started.
@@ -84,14 +84,14 @@ impl RecordHeader {
             _ => return None,
         };
         let length = usize::try_from(number(4)?).ok().filter(|length| *length <= LONGEST)?;
-        let origin = Origin { pid: number(8)?.cast_signed(), uid: number(12)?, gid: number(16)? };
-        Some(Self { replayed, length, origin, time_ns: long(24)?, received_ms: long(32)? })
+        let sender = Sender { pid: number(8)?.cast_signed(), uid: number(12)?, gid: number(16)? };
+        Some(Self { replayed, length, sender, time_ns: long(24)?, received_ms: long(32)? })
     }
 
     /// Adds the datagram's text.
     pub(super) fn with(self, text: Vec<u8>) -> Datagram {
-        let Self { origin, time_ns, received_ms, .. } = self;
-        Datagram { text, origin, time_ns, received_ms }
+        let Self { sender, time_ns, received_ms, .. } = self;
+        Datagram { text, sender, time_ns, received_ms }
     }
 }
 
@@ -100,9 +100,9 @@ pub(super) fn encode(datagram: &Datagram) -> Vec<u8> {
     let text = datagram.text.get(..LONGEST).unwrap_or(&datagram.text);
     let mut bytes = vec![NEW, 0, 0, 0];
     bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(0).to_le_bytes());
-    bytes.extend_from_slice(&datagram.origin.pid.to_le_bytes());
-    bytes.extend_from_slice(&datagram.origin.uid.to_le_bytes());
-    bytes.extend_from_slice(&datagram.origin.gid.to_le_bytes());
+    bytes.extend_from_slice(&datagram.sender.pid.to_le_bytes());
+    bytes.extend_from_slice(&datagram.sender.uid.to_le_bytes());
+    bytes.extend_from_slice(&datagram.sender.gid.to_le_bytes());
     bytes.extend_from_slice(&[0; 4]);
     bytes.extend_from_slice(&datagram.time_ns.to_le_bytes());
     bytes.extend_from_slice(&datagram.received_ms.to_le_bytes());
@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn records_and_header_come_back_as_they_were() {
-        let origin = Origin { pid: 7, uid: 65_534, gid: 4_000_000_000 };
-        let datagram = Datagram { text: b"a\0b\n".to_vec(), origin, time_ns: 1 << 60, received_ms: 12 };
+        let sender = Sender { pid: 7, uid: 65_534, gid: 4_000_000_000 };
+        let datagram = Datagram { text: b"a\0b\n".to_vec(), sender, time_ns: 1 << 60, received_ms: 12 };
         let bytes = encode(&datagram);
         let (header, text) = bytes.split_at(RECORD_HEADER);
         let decoded = RecordHeader::decode(header.try_into().unwrap()).unwrap();
@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn invalid_records_and_headers_are_refused() {
-        let origin = Origin::UNKNOWN;
-        let good = encode(&Datagram { text: Vec::new(), origin, time_ns: 0, received_ms: 0 });
+        let sender = Sender::UNKNOWN;
+        let good = encode(&Datagram { text: Vec::new(), sender, time_ns: 0, received_ms: 0 });
         for (at, byte) in [(0, b'X'), (0, 0), (7, 1)] {
             let mut bytes: [u8; RECORD_HEADER] = good.as_slice().try_into().unwrap();
             bytes[at] = byte;

@@ -75,7 +75,7 @@ impl Spool {
 
     /// Adds a datagram, or drops and counts it if its sender's share is full.
     pub(super) fn append(&mut self, datagram: Datagram) {
-        let (uid, size) = (datagram.origin.uid, record::size(datagram.text.len()));
+        let (uid, size) = (datagram.sender.uid, record::size(datagram.text.len()));
         let length = size.saturating_sub(record::size(0));
         let in_file = self.in_memory.is_empty() && self.quota.take(uid, size);
         if in_file && self.write_record(&datagram).is_ok() {
@@ -96,7 +96,7 @@ impl Spool {
 
     /// Adds a message of the proxy itself, without a share.
     pub(super) fn append_own(&mut self, datagram: Datagram) {
-        self.memory_quota.add_present(datagram.origin.uid, record::size(datagram.text.len()));
+        self.memory_quota.add_present(datagram.sender.uid, record::size(datagram.text.len()));
         self.in_memory.push_back(datagram);
     }
 
@@ -137,7 +137,7 @@ impl Spool {
                 }
                 self.file.write_all_at(&[REPLAYED], self.next)?;
                 self.replayed += 1;
-                self.quota.free(datagram.origin.uid, size);
+                self.quota.free(datagram.sender.uid, size);
             }
             self.next += size;
             self.give_back()?;
@@ -145,7 +145,7 @@ impl Spool {
             if !send(datagram) {
                 return Ok(false);
             }
-            self.memory_quota.free(datagram.origin.uid, record::size(datagram.text.len()));
+            self.memory_quota.free(datagram.sender.uid, record::size(datagram.text.len()));
             self.in_memory.pop_front();
             self.replayed += 1;
         } else {
@@ -257,7 +257,7 @@ impl Spool {
                     let size = record::size(datagram.text.len());
                     if !header.replayed {
                         first_new.get_or_insert(self.end);
-                        self.quota.add_present(datagram.origin.uid, size);
+                        self.quota.add_present(datagram.sender.uid, size);
                     }
                     self.end += size;
                     self.last = Some(datagram);

@@ -1,15 +1,15 @@
 //! The spool across crashes, on a full medium, and with hostile users.
 
 use super::*;
-use crate::syslog::datagram::Origin;
+use crate::syslog::datagram::Sender;
 use std::fs::OpenOptions;
 use std::os::unix::fs::PermissionsExt as _;
 
 const TOTAL: u64 = 1 << 20;
 
 fn from(uid: u32, text: &[u8]) -> Datagram {
-    let origin = Origin { pid: 7, uid, gid: uid };
-    Datagram { text: text.to_vec(), origin, time_ns: 5, received_ms: 6 }
+    let sender = Sender { pid: 7, uid, gid: uid };
+    Datagram { text: text.to_vec(), sender, time_ns: 5, received_ms: 6 }
 }
 
 fn open(path: &Path) -> Spool {

@@ -5,7 +5,7 @@ use super::packages::{BUSYBOX_PACKAGE, E2FSCK_PACKAGE, SSH_SERVER_PACKAGE, STUB_
 use super::vouch::VouchedLock;
 use super::{BaseError, debs};
 use crate::atomic;
-use crate::store::{Origin, Step, StepName, Store};
+use crate::store::{Step, StepName, StepOrigin, Store};
 use crate::tree::LayeredTree;
 use handoff::architecture::Architecture;
 use std::path::PathBuf;
@@ -53,11 +53,12 @@ pub(super) struct BootFiles {
 pub(super) fn prepare(lock: &VouchedLock, store: &Store) -> Result<BootFiles, BaseError> {
     let _step = StepName::BootPrograms.begin();
     let inputs = lock.inputs(StepName::BootPrograms, Part::Boot);
-    let mut step = Step { name: StepName::BootPrograms, inputs, origin: Origin::Cached, places: Vec::new() };
+    let mut step =
+        Step { name: StepName::BootPrograms, inputs, origin: StepOrigin::Cached, places: Vec::new() };
     let mut take = |name: &str, files: &[&str], kind: &str, mode| {
         let (place, origin) = take(lock, store, name, files, kind, mode)?;
-        if origin == Origin::Built {
-            step.origin = Origin::Built;
+        if origin == StepOrigin::Built {
+            step.origin = StepOrigin::Built;
         }
         step.places.push(place.clone());
         Ok::<PathBuf, BaseError>(place)
@@ -85,7 +86,7 @@ fn take(
     files: &[&str],
     kind: &str,
     mode: u32,
-) -> Result<(PathBuf, Origin), BaseError> {
+) -> Result<(PathBuf, StepOrigin), BaseError> {
     let missing = || BaseError::MissingFile { package: name.to_owned(), file: files.join(" or ") };
     let package = lock
         .vouched_packages(Part::Boot)
@@ -93,7 +94,7 @@ fn take(
         .ok_or_else(|| BaseError::NotLocked { package: name.to_owned() })?;
     let place = store.derived(kind, &package.sha256, "");
     if Store::holds(&place) {
-        return Ok((place, Origin::Cached));
+        return Ok((place, StepOrigin::Cached));
     }
     let mut tree = LayeredTree::new();
     let tar = debs::file_tree(store, package)?;
@@ -104,5 +105,5 @@ fn take(
     }
     atomic::write_file_with_mode(&place, &content.ok_or_else(missing)?, mode)?;
     Store::remember(&place)?;
-    Ok((place, Origin::Built))
+    Ok((place, StepOrigin::Built))
 }

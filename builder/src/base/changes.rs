@@ -44,7 +44,7 @@ pub struct PackageChange {
 /// Whether a set of packages is new, kept or gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum SetState {
     /// No node had the set before. Its changes are counted from the packages of the site.
     New,
     /// The set was there before. Its changes leave out those that are the same for the site.
@@ -59,7 +59,7 @@ pub struct VariantChanges {
     /// What these nodes want beyond the site's packages.
     pub wanted: Vec<String>,
     /// Whether the set is new, kept or gone.
-    pub state: State,
+    pub state: SetState,
     /// The changes of its packages.
     pub packages: Vec<PackageChange>,
 }
@@ -106,14 +106,14 @@ impl Changes {
                     let (before, after) = (before.applied_to(&old_packages), after.applied_to(&new.packages));
                     let mut changes = compare(&before, &after)?;
                     changes.retain(|change| !site.contains(change));
-                    (State::Kept, changes)
+                    (SetState::Kept, changes)
                 }
                 (None, Some(after)) => {
-                    (State::New, compare(&new.packages, &after.applied_to(&new.packages))?)
+                    (SetState::New, compare(&new.packages, &after.applied_to(&new.packages))?)
                 }
-                (_, None) => (State::Gone, Vec::new()),
+                (_, None) => (SetState::Gone, Vec::new()),
             };
-            if state != State::Kept || !packages.is_empty() {
+            if state != SetState::Kept || !packages.is_empty() {
                 variants.push(VariantChanges { wanted: wanted.clone(), state, packages });
             }
         }
@@ -253,10 +253,10 @@ mod tests {
         let changes = Changes::between(Some(&old), &new).unwrap();
         assert_eq!(told(&changes.site), [("libc6", ChangeKind::Upgraded)]);
         let [jq, pv, tree] = changes.variants.as_slice() else { panic!("{changes:?}") };
-        assert_eq!((jq.state, told(&jq.packages)), (State::Kept, vec![("jq", ChangeKind::Upgraded)]));
-        assert_eq!((pv.state, pv.packages.len()), (State::Gone, 0));
+        assert_eq!((jq.state, told(&jq.packages)), (SetState::Kept, vec![("jq", ChangeKind::Upgraded)]));
+        assert_eq!((pv.state, pv.packages.len()), (SetState::Gone, 0));
         let in_tree = vec![("libc6", ChangeKind::Removed), ("tree", ChangeKind::Added)];
-        assert_eq!((tree.state, told(&tree.packages)), (State::New, in_tree));
+        assert_eq!((tree.state, told(&tree.packages)), (SetState::New, in_tree));
         assert_eq!(changes.count(), 4);
     }
 

@@ -4,7 +4,7 @@ use super::BaseError;
 use super::debs;
 use super::locked_package::Part;
 use super::vouch::VouchedLock;
-use crate::store::{Origin, Step, StepName, Store, StoreError};
+use crate::store::{Step, StepName, StepOrigin, Store, StoreError};
 use crate::tools::{self, DEPMOD};
 use crate::tree::TreeError;
 use std::fs;
@@ -34,8 +34,9 @@ pub(super) fn prepare(
     let inputs = lock.inputs(StepName::Kernel, Part::Kernel);
     let place = store.derived("kernel", &inputs.key(), "");
     // Without the recorded digests, the unpacking was not finished.
-    let origin = if place.is_dir() && Store::is_remembered(&place) { Origin::Cached } else { Origin::Built };
-    if origin == Origin::Built {
+    let origin =
+        if place.is_dir() && Store::is_remembered(&place) { StepOrigin::Cached } else { StepOrigin::Built };
+    if origin == StepOrigin::Built {
         progress("unpacking the kernel");
         make(lock, store, &place)?;
     }

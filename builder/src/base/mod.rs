@@ -43,7 +43,7 @@ pub use vouch::VouchedLock;
 use crate::next_command::psyops;
 use crate::secrets::credentials::{CredentialError, Locations, load_signing_key};
 use crate::site::{Base, PackageSet, Site};
-use crate::store::{Inputs, Origin, Step, StepName, Store};
+use crate::store::{Inputs, Step, StepName, StepOrigin, Store};
 use crate::tools;
 use handoff::init::InitKind;
 use keys::issue::signing::SigningKey;
@@ -246,10 +246,10 @@ fn prepare_tree(
         step.logged()
     };
     if let Some(init) = known.clone().or_else(|| Init::read(&init_place)).filter(|_| place.is_file()) {
-        return Ok((place.clone(), init, step(inputs, Origin::Cached)));
+        return Ok((place.clone(), init, step(inputs, StepOrigin::Cached)));
     }
     let init = make_tree(site, lock, store, (&place, &init_place), progress)?;
-    Ok((place.clone(), init, step(inputs, Origin::Built)))
+    Ok((place.clone(), init, step(inputs, StepOrigin::Built)))
 }
 
 fn make_tree(

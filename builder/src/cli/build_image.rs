@@ -6,11 +6,11 @@ use crate::cli::nodes::NodesArgs;
 use crate::default_site::locked_site_or_default;
 use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
-use crate::engine::{self, Built, Layout, Output, OutputPlace, Request, StepRecord};
+use crate::engine::{self, BuiltImage, Layout, Output, OutputPlace, Request, StepRecord};
 use crate::error::{Class, Classified, Error};
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
-use crate::store::{Origin, Store};
+use crate::store::{StepOrigin, Store};
 use clap::Args;
 use handoff::shown::Shown;
 use serde_json::{Map, Value, json};
@@ -79,7 +79,7 @@ impl BuildImageArgs {
 #[derive(Debug)]
 pub struct BuildImageOutput {
     /// The nodes that were built, in the order of the request.
-    pub built: Vec<Built>,
+    pub built: Vec<BuiltImage>,
     /// The results of writing their sticks.
     flashed: Option<FlashOutput>,
     /// Whether the JSON is a list.
@@ -114,7 +114,11 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
     Ok(BuildImageOutput { built, flashed, several, details: args.details, json: args.json })
 }
 
-fn flash(args: &BuildImageArgs, request: &Request, built: &[Built]) -> Result<Option<FlashOutput>, Error> {
+fn flash(
+    args: &BuildImageArgs,
+    request: &Request,
+    built: &[BuiltImage],
+) -> Result<Option<FlashOutput>, Error> {
     let images = built.iter().map(|built| built.image.path.as_path());
     let pairs: Vec<(&Path, &Path)> = images.zip(args.flash.iter().map(PathBuf::as_path)).collect();
     let Some(first) = built.first().filter(|_| !pairs.is_empty()) else { return Ok(None) };
@@ -143,7 +147,7 @@ impl Classified for SticksAndNodes {
     }
 }
 
-fn to_json(built: &Built) -> Value {
+fn to_json(built: &BuiltImage) -> Value {
     let (system, prepared) = (&built.system, &built.prepared);
     let (packed, unpacked) = system.initramfs_sizes;
     let steps: Vec<Value> = built.record.steps.iter().map(step_to_json).collect();
@@ -176,25 +180,25 @@ fn to_json(built: &Built) -> Value {
 pub(super) fn step_to_json(step: &StepRecord) -> Value {
     json!({
         "step": step.step,
-        "made": step.origin == Origin::Built,
+        "made": step.origin == StepOrigin::Built,
         "changes": step.changes,
-        "last_made": step.last_made,
+        "last_made": step.last_built,
         "key": step.key,
     })
 }
 
 /// A step as a line of text.
 pub(super) fn step_line(step: &StepRecord) -> String {
-    let why = step.last_made.join("; ");
+    let why = step.last_built.join("; ");
     match step.origin {
-        Origin::Built => format!("{:<14} made: {why}", step.step),
-        Origin::Cached if step.changes.is_empty() => format!("{:<14} unchanged", step.step),
-        Origin::Cached => format!("{:<14} from the store, {why}: {}", step.step, step.changes.join("; ")),
+        StepOrigin::Built => format!("{:<14} made: {why}", step.step),
+        StepOrigin::Cached if step.changes.is_empty() => format!("{:<14} unchanged", step.step),
+        StepOrigin::Cached => format!("{:<14} from the store, {why}: {}", step.step, step.changes.join("; ")),
     }
 }
 
 impl BuildImageOutput {
-    fn describe(&self, f: &mut fmt::Formatter<'_>, built: &Built) -> fmt::Result {
+    fn describe(&self, f: &mut fmt::Formatter<'_>, built: &BuiltImage) -> fmt::Result {
         if self.details {
             for step in &built.record.steps {
                 writeln!(f, "{}", step_line(step))?;

@@ -145,7 +145,7 @@ impl fmt::Display for WhyOutput {
         for step in &self.record.steps {
             let line = step_line(step);
             let last = if line.ends_with("unchanged") {
-                format!(", last made: {}", step.last_made.join("; "))
+                format!(", last made: {}", step.last_built.join("; "))
             } else {
                 String::new()
             };

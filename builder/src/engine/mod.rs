@@ -14,7 +14,7 @@ mod shared;
 mod startup;
 pub mod system;
 
-pub use node::Built;
+pub use node::BuiltImage;
 pub use output::{Layout, Output, OutputPlace};
 pub use record::{BuildRecord, StepRecord, needed};
 pub use startup::trust;
@@ -74,7 +74,7 @@ pub fn build(
     request: &Request,
     store: &Store,
     progress: &dyn Fn(&str),
-) -> Result<Vec<Built>, Error> {
+) -> Result<Vec<BuiltImage>, Error> {
     let _span = info_span!("build", site = %site.site.id, release = %site.site.release).entered();
     debug!(store = %store.dir().display(), nodes = request.nodes.len(), "begins");
     let _in_use = store.in_use()?;
@@ -90,7 +90,7 @@ pub fn build(
     for node in &prepared {
         check_early(node, &request.programs, &request.output.of(&node.node))?;
     }
-    let mut built: Vec<Option<Built>> = prepared.iter().map(|_| None).collect();
+    let mut built: Vec<Option<BuiltImage>> = prepared.iter().map(|_| None).collect();
     let groups = groups(prepared)?;
     let several = groups.len() > 1;
     for group in groups {
@@ -108,7 +108,7 @@ fn build_group(
     group: Group,
     request: &Request,
     store: &Store,
-    built: &mut [Option<Built>],
+    built: &mut [Option<BuiltImage>],
     progress: &dyn Fn(&str),
 ) -> Result<(), Error> {
     let Some((_, first)) = group.nodes.first() else { return Ok(()) };
@@ -181,7 +181,7 @@ fn check_early(prepared: &Prepared, programs: &Programs, output: &Path) -> Resul
 fn finish_nodes(
     nodes: Vec<(usize, Prepared)>,
     shared_build: &SharedBuild<'_>,
-    built: &mut [Option<Built>],
+    built: &mut [Option<BuiltImage>],
     progress: &dyn Fn(&str),
 ) -> Result<(), Error> {
     let mut done = built.iter().flatten().count();

@@ -17,7 +17,7 @@ use crate::sbom::provenance::{self, Revision};
 use crate::secrets::prepare::Prepared;
 use crate::site::Bytes;
 use crate::staging::Staging;
-use crate::store::{Inputs, Origin, Step, StepName, Store, StoreError};
+use crate::store::{Inputs, Step, StepName, StepOrigin, Store, StoreError};
 use crate::tools::{DEBUGFS, MKE2FS};
 use handoff::hash::Sha256Digest;
 use keys::issue::signing::SigningFailed;
@@ -32,7 +32,7 @@ const PROVENANCE: &str = ".provenance.json";
 
 /// The result for one node.
 #[derive(Debug)]
-pub struct Built {
+pub struct BuiltImage {
     /// The node's image.
     pub image: Assembled,
     /// The path of the file that nodes share, in the split layout.
@@ -95,7 +95,7 @@ impl<'a> SharedBuild<'a> {
     }
 
     /// Makes the node's image, unless an image of the same inputs exists.
-    pub(super) fn finish(&self, prepared: Prepared) -> Result<Built, Error> {
+    pub(super) fn finish(&self, prepared: Prepared) -> Result<BuiltImage, Error> {
         let output = self.output.of(&prepared.node);
         prepared.check_system(&self.system.trust)?;
         let before = BuildRecord::read(self.store, &prepared.site, &prepared.node);
@@ -107,10 +107,10 @@ impl<'a> SharedBuild<'a> {
         }
         let there = before.as_ref().filter(|before| is_there(before, &inputs, &output));
         let (image, digests, origin) = if let Some(before) = there {
-            (self.known(&prepared, &output)?, before.digests.clone(), Origin::Cached)
+            (self.known(&prepared, &output)?, before.digests.clone(), StepOrigin::Cached)
         } else {
             let image = self.write(&prepared, shared.as_ref(), &output)?;
-            (image, self.digests(&output)?, Origin::Built)
+            (image, self.digests(&output)?, StepOrigin::Built)
         };
         self.write_provenance(&prepared, &output, &digests)?;
         let mut steps = self.system.steps.clone();
@@ -123,7 +123,14 @@ impl<'a> SharedBuild<'a> {
         let record = BuildRecord::new(whose, (stamp, digests), &steps, before.as_ref());
         record.write(self.store, &prepared.site, &prepared.node)?;
         let system = Arc::clone(&self.system);
-        Ok(Built { image, shared: shared_path, written: origin == Origin::Built, prepared, system, record })
+        Ok(BuiltImage {
+            image,
+            shared: shared_path,
+            written: origin == StepOrigin::Built,
+            prepared,
+            system,
+            record,
+        })
     }
 
     /// The digests of an image that was just written. The root's digest is known since the root was made; the digests

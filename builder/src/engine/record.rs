@@ -8,7 +8,7 @@ use crate::base::lock_file::index_places;
 use crate::file_stamp::FileStamp;
 use crate::image::digests::Digests;
 use crate::site::Site;
-use crate::store::{Inputs, Needed, Origin, Step, StepName, Store, StoreError};
+use crate::store::{Inputs, Needed, Step, StepName, StepOrigin, Store, StoreError};
 use handoff::hash::Sha256Digest;
 use handoff::name::Name;
 use serde::{Deserialize, Serialize};
@@ -26,11 +26,12 @@ pub struct StepRecord {
     /// The name of the step.
     pub step: String,
     /// Whether the step ran, or its result was in the store.
-    pub origin: Origin,
+    pub origin: StepOrigin,
     /// The inputs that differed from those of the build before.
     pub changes: Vec<String>,
     /// Why the step last ran, if that is known.
-    pub last_made: Vec<String>,
+    #[serde(rename = "last_made")]
+    pub last_built: Vec<String>,
     /// The digest of its inputs, in hexadecimal digits.
     pub key: String,
     /// The inputs by name.
@@ -145,20 +146,20 @@ fn absolute(dir: &Path) -> PathBuf {
 fn record(step: &Step, before: Option<&BuildRecord>) -> StepRecord {
     let before = before.and_then(|before| before.step(step.name));
     let changes = before.map(|before| step.inputs.changes_since(&before.inputs));
-    let last_made = match (step.origin, &changes, before) {
-        (Origin::Built, None, _) => vec!["it was the first build".to_owned()],
-        (Origin::Built, Some(changes), _) if changes.is_empty() => {
+    let last_built = match (step.origin, &changes, before) {
+        (StepOrigin::Built, None, _) => vec!["it was the first build".to_owned()],
+        (StepOrigin::Built, Some(changes), _) if changes.is_empty() => {
             vec!["the result was no longer in the store".to_owned()]
         }
-        (Origin::Built, Some(changes), _) => changes.clone(),
-        (Origin::Cached, Some(changes), Some(before)) if changes.is_empty() => before.last_made.clone(),
-        (Origin::Cached, ..) => vec!["another build made it".to_owned()],
+        (StepOrigin::Built, Some(changes), _) => changes.clone(),
+        (StepOrigin::Cached, Some(changes), Some(before)) if changes.is_empty() => before.last_built.clone(),
+        (StepOrigin::Cached, ..) => vec!["another build made it".to_owned()],
     };
     StepRecord {
         step: step.name.to_string(),
         origin: step.origin,
         changes: changes.unwrap_or_default(),
-        last_made,
+        last_built,
         key: step.inputs.key().to_string(),
         inputs: step.inputs.clone(),
         places: step.places.clone(),
@@ -171,7 +172,7 @@ mod tests {
     use crate::site::{GeneratedKeys, InitOptions, init_site};
     use crate::store::collect_garbage;
 
-    fn step(release: &str, origin: Origin) -> Step {
+    fn step(release: &str, origin: StepOrigin) -> Step {
         let inputs = Inputs::new(StepName::Root, "1").with("release", release);
         Step { name: StepName::Root, inputs, origin, places: Vec::new() }
     }
@@ -193,18 +194,28 @@ mod tests {
 
     #[test]
     fn a_step_records_why_it_ran_now_and_last_time() {
-        let first = recorded(&[step("1", Origin::Built)], None);
-        assert_eq!(first.step(StepName::Root).unwrap().last_made, ["it was the first build"]);
-        let same = recorded(&[step("1", Origin::Cached)], Some(&first));
-        assert_eq!(same.step(StepName::Root).unwrap().last_made, ["it was the first build"]);
+        let first = recorded(&[step("1", StepOrigin::Built)], None);
+        assert_eq!(first.step(StepName::Root).unwrap().last_built, ["it was the first build"]);
+        let same = recorded(&[step("1", StepOrigin::Cached)], Some(&first));
+        assert_eq!(same.step(StepName::Root).unwrap().last_built, ["it was the first build"]);
         assert!(same.step(StepName::Root).unwrap().changes.is_empty());
-        let changed = recorded(&[step("2", Origin::Built)], Some(&same));
-        assert_eq!(changed.step(StepName::Root).unwrap().last_made, ["release: 1 -> 2"]);
-        let lost = recorded(&[step("2", Origin::Built)], Some(&changed));
-        assert_eq!(lost.step(StepName::Root).unwrap().last_made, ["the result was no longer in the store"]);
-        let back = recorded(&[step("1", Origin::Cached)], Some(&lost));
-        assert_eq!(back.step(StepName::Root).unwrap().last_made, ["another build made it"]);
+        let changed = recorded(&[step("2", StepOrigin::Built)], Some(&same));
+        assert_eq!(changed.step(StepName::Root).unwrap().last_built, ["release: 1 -> 2"]);
+        let lost = recorded(&[step("2", StepOrigin::Built)], Some(&changed));
+        assert_eq!(lost.step(StepName::Root).unwrap().last_built, ["the result was no longer in the store"]);
+        let back = recorded(&[step("1", StepOrigin::Cached)], Some(&lost));
+        assert_eq!(back.step(StepName::Root).unwrap().last_built, ["another build made it"]);
         assert_eq!(back.step(StepName::Root).unwrap().changes, ["release: 2 -> 1"]);
+    }
+
+    #[test]
+    fn a_record_on_disk_has_the_words_that_older_stores_have() {
+        let first = recorded(&[step("1", StepOrigin::Built)], None);
+        let steps = serde_json::to_value(&first).unwrap()["steps"].take();
+        assert_eq!(steps[0]["origin"], "made");
+        assert_eq!(steps[0]["last_made"], serde_json::json!(["it was the first build"]));
+        let same = recorded(&[step("1", StepOrigin::Cached)], Some(&first));
+        assert_eq!(serde_json::to_value(same).unwrap()["steps"][0]["origin"], "kept");
     }
 
     #[test]
@@ -250,7 +261,7 @@ mod tests {
             .with("package tree", format!("2.1-1 {needed}"))
             .with("layer 001", Sha256Digest::of(b"needed"));
         let places = vec![store.derived("micro", &needed, "tar"), store.root(&needed)];
-        let step = Step { name: StepName::Root, inputs, origin: Origin::Built, places };
+        let step = Step { name: StepName::Root, inputs, origin: StepOrigin::Built, places };
         let stamp = FileStamp::of(&site.dir.join("site.toml")).unwrap();
         let record = BuildRecord::new((&site, &node), (stamp, Digests::default()), &[step], None);
         record.write(&store, &site, &node).unwrap();

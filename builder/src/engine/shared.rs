@@ -6,7 +6,7 @@
 use crate::atomic;
 use crate::error::Error;
 use crate::file_stamp::FileStamp;
-use crate::store::{Inputs, Origin, Step, StepName, Store, StoreError};
+use crate::store::{Inputs, Step, StepName, StepOrigin, Store, StoreError};
 use handoff::name::Name;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,11 +38,11 @@ impl SharedPart {
         let path = folder.join(format!("{release}-{}.{EXTENSION}", digits.get(..16).unwrap_or(&digits)));
         let place = store.derived(EXTENSION, &key, "json");
         let origin = if is_there(&path, &place) {
-            Origin::Cached
+            StepOrigin::Cached
         } else {
             write(&path)?;
             remember(&path, &place)?;
-            Origin::Built
+            StepOrigin::Built
         };
         Ok(Self { path, step: Step::stored(StepName::SharedPart, inputs, origin, &place).logged() })
     }

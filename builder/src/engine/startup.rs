@@ -8,7 +8,7 @@ use crate::boot::uki::{self, Section, Uki, UkiError};
 use crate::error::Error;
 use crate::input::read_input;
 use crate::site::Site;
-use crate::store::{Inputs, Origin, Step, StepName, Store};
+use crate::store::{Inputs, Step, StepName, StepOrigin, Store};
 use handoff::hash::Sha256Digest;
 use handoff::loader_config::LoaderConfig;
 use std::path::Path;
@@ -53,19 +53,19 @@ pub(super) fn make(
     if let Some((uki, digest)) = Store::whole(&place) {
         let initramfs = {
             let _step = StepName::Initramfs.begin();
-            initramfs_step(Origin::Cached).logged()
+            initramfs_step(StepOrigin::Cached).logged()
         };
-        let steps = [initramfs, Step::stored(StepName::Uki, inputs, Origin::Cached, &place).logged()];
+        let steps = [initramfs, Step::stored(StepName::Uki, inputs, StepOrigin::Cached, &place).logged()];
         return Ok(Startup { initramfs_sizes: initramfs_sizes(&uki)?, uki, digest, steps });
     }
     base.check_kernel()?;
     let (initrd, initramfs_step) = {
         let _step = StepName::Initramfs.begin();
         match Store::whole(&initramfs_place) {
-            Some((initrd, _)) => (initrd, initramfs_step(Origin::Cached).logged()),
+            Some((initrd, _)) => (initrd, initramfs_step(StepOrigin::Cached).logged()),
             None => (
                 make_initramfs(site, base, loader, &initramfs_place)?,
-                initramfs_step(Origin::Built).logged(),
+                initramfs_step(StepOrigin::Built).logged(),
             ),
         }
     };
@@ -79,7 +79,7 @@ pub(super) fn make(
     };
     let uki = uki::build(&parts).map_err(|error: UkiError| Error::from(error))?;
     let digest = Store::put(&place, &uki)?;
-    let steps = [initramfs_step, Step::stored(StepName::Uki, inputs, Origin::Built, &place).logged()];
+    let steps = [initramfs_step, Step::stored(StepName::Uki, inputs, StepOrigin::Built, &place).logged()];
     Ok(Startup { initramfs_sizes: initramfs_sizes(&uki)?, uki, digest, steps })
 }
 

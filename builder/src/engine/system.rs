@@ -12,7 +12,7 @@ use crate::root::verity::Parameters;
 use crate::root::{self, RootImage};
 use crate::sbom::{Sbom, provenance};
 use crate::site::Site;
-use crate::store::{Origin, Step, Store};
+use crate::store::{Step, StepOrigin, Store};
 use handoff::hash::Sha256Digest;
 use handoff::kernel_arguments::{INIT, ROOT_HASH};
 use handoff::loader_config::LoaderConfig;
@@ -60,8 +60,8 @@ pub fn make(
     progress("root: reading the layers");
     let (root, root_step) = make_root(site, base, programs, store, progress)?;
     progress(match root_step.origin {
-        Origin::Cached => "root: taken from the store",
-        Origin::Built => "root: squashfs and hash tree made",
+        StepOrigin::Cached => "root: taken from the store",
+        StepOrigin::Built => "root: squashfs and hash tree made",
     });
     let loader = read_input(&programs.loader)?;
     let command_line = command_line(site, &base.init.path, root.hash);

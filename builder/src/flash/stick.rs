@@ -22,7 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const AREA: u64 = 16 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum StickState {
     /// Nothing was written yet.
     Untouched,
     /// Emptying the ends failed, or the work was given up later.
@@ -49,7 +49,7 @@ pub(super) struct Stick<'s> {
     /// The pieces that were found to differ, in no order.
     differing: Mutex<Vec<Range<u64>>>,
     /// The thread that writes first empties the ends and tests the capacity.
-    state: Mutex<State>,
+    state: Mutex<StickState>,
     pace: Mutex<Pace>,
 }
 
@@ -70,7 +70,7 @@ impl<'s> Stick<'s> {
             progress: Progress::of(name),
             written: Count::default(),
             differing: Mutex::default(),
-            state: Mutex::new(State::Untouched),
+            state: Mutex::new(StickState::Untouched),
             pace: Mutex::default(),
         }
     }
@@ -128,16 +128,16 @@ impl<'s> Stick<'s> {
     pub(super) fn begin(&self) -> Result<bool, FlashError> {
         let mut state = lock(&self.state);
         match *state {
-            State::Ready => return Ok(true),
-            State::GivenUp => return Ok(false),
-            State::Untouched => {}
+            StickState::Ready => return Ok(true),
+            StickState::GivenUp => return Ok(false),
+            StickState::Untouched => {}
         }
-        *state = State::GivenUp;
+        *state = StickState::GivenUp;
         self.empty_edges()?;
         if let Some(blocks) = &self.blocks {
             blocks.write(&self.medium).map_err(|error| FlashError::of_probe(self.name, error))?;
         }
-        *state = State::Ready;
+        *state = StickState::Ready;
         Ok(true)
     }
 
@@ -172,7 +172,7 @@ impl<'s> Stick<'s> {
     /// Whether anything was written to the stick.
     #[must_use]
     pub(super) fn has_begun(&self) -> bool {
-        *lock(&self.state) != State::Untouched
+        *lock(&self.state) != StickState::Untouched
     }
 
     /// Whether both tables are on the stick.

@@ -7,7 +7,7 @@ use super::verity::{self, Parameters, VerityError, top_matches};
 use crate::error::{Class, Classified};
 use crate::progress::{Count, Goal, while_it_grows};
 use crate::scratch::Scratch;
-use crate::store::{Inputs, Origin, Step, StepName, Store, StoreError};
+use crate::store::{Inputs, Step, StepName, StepOrigin, Store, StoreError};
 use crate::tree::{LayeredTree, TreeError};
 use crate::width::to_u64;
 use handoff::hash::Sha256Digest;
@@ -126,7 +126,7 @@ pub fn make(
     let folder = store.root(&inputs.key());
     let step = |origin| Step::stored(StepName::Root, inputs.clone(), origin, &folder).logged();
     if let Some(root) = take(&folder) {
-        return Ok((root, step(Origin::Cached)));
+        return Ok((root, step(StepOrigin::Cached)));
     }
     let broken = |source| StoreError { path: folder.clone(), source };
     let work = store.scratch()?;
@@ -155,7 +155,7 @@ pub fn make(
     }
     publish(&work, &folder).map_err(broken)?;
     let root = take(&folder).ok_or_else(|| broken(io::ErrorKind::InvalidData.into()))?;
-    Ok((root, step(Origin::Built)))
+    Ok((root, step(StepOrigin::Built)))
 }
 
 /// Counts the bytes that are written through it.
@@ -236,7 +236,7 @@ mod tests {
         }
     }
 
-    fn build(tree: &LayeredTree, store: &Path) -> (RootImage, Origin) {
+    fn build(tree: &LayeredTree, store: &Path) -> (RootImage, StepOrigin) {
         let parameters = Parameters { uuid: uuid::Uuid::from_u128(7), salt: [3; 32] };
         let store = Store::at(store).unwrap();
         let (root, step) = make(&Fixed(tree.clone()), 1_700_000_000, &parameters, &store, &|_| ()).unwrap();
@@ -246,14 +246,14 @@ mod tests {
     #[test]
     fn a_second_build_takes_the_root_from_the_store() {
         let store = tempfile::tempdir().unwrap();
-        let (first, made) = build(&tree(), store.path());
-        let (second, kept) = build(&tree(), store.path());
-        assert_eq!((made, kept), (Origin::Built, Origin::Cached));
+        let (first, built) = build(&tree(), store.path());
+        let (second, cached) = build(&tree(), store.path());
+        assert_eq!((built, cached), (StepOrigin::Built, StepOrigin::Cached));
         assert_eq!(first, second);
         let mut other = tree();
         other.insert_file("etc/motd", 0o600, b"hello\n".to_vec()).unwrap();
         let (third, origin) = build(&other, store.path());
-        assert!(origin == Origin::Built && third.hash != first.hash);
+        assert!(origin == StepOrigin::Built && third.hash != first.hash);
     }
 
     #[test]
@@ -270,8 +270,8 @@ mod tests {
         let file = File::options().write(true).open(&first.verity).unwrap();
         file.write_all_at(&[0xff], 4097).unwrap();
         let (second, origin) = build(&tree(), store.path());
-        assert_eq!((origin, second.hash), (Origin::Built, first.hash));
-        assert_eq!(build(&tree(), store.path()).1, Origin::Cached);
+        assert_eq!((origin, second.hash), (StepOrigin::Built, first.hash));
+        assert_eq!(build(&tree(), store.path()).1, StepOrigin::Cached);
     }
 
     #[test]
@@ -290,7 +290,7 @@ mod tests {
             let error = first.check().unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
             let (second, origin) = build(&tree(), store.path());
-            assert_eq!((origin, second), (Origin::Built, first.clone()));
+            assert_eq!((origin, second), (StepOrigin::Built, first.clone()));
         }
     }
 

@@ -5,7 +5,7 @@
 use crate::error::{Class, Classified};
 use crate::ids::{Owner, derived_uuid};
 use crate::secrets::credentials::{CredentialError, Credentials};
-use crate::secrets::key_guard::{GuardError, KeyGuard, Origin};
+use crate::secrets::key_guard::{FileOrigin, GuardError, KeyGuard};
 use crate::secrets::node_settings::node_settings;
 use crate::secrets::store::{Secret, Store, StoreError};
 use crate::site::{FileSource, Node, Site};
@@ -87,7 +87,7 @@ pub fn compose(
     parts.identity(site)?;
     parts.host_key(host_key)?;
     let settings = node_settings(site, node).encode();
-    guard.check(settings.as_bytes(), &site.node_file(&node.name), Origin::Plain)?;
+    guard.check(settings.as_bytes(), &site.node_file(&node.name), FileOrigin::Plain)?;
     parts.settings(site, node, settings)?;
     for file in &node.files {
         let content = match &file.source {
@@ -99,8 +99,8 @@ pub fn compose(
                 .map_err(|source| ComposeError::Read { path: site.folder.path_of(path), source })?,
         };
         let (place, origin) = match &file.source {
-            FileSource::Secret(name) => (store.file(&Secret::Value(name.clone())), Origin::Secret),
-            FileSource::Plain(path) => (site.folder.path_of(path), Origin::Plain),
+            FileSource::Secret(name) => (store.file(&Secret::Value(name.clone())), FileOrigin::Secret),
+            FileSource::Plain(path) => (site.folder.path_of(path), FileOrigin::Plain),
         };
         guard.check(content.as_slice(), &place, origin)?;
         parts.add(file.path.clone(), file.attributes.clone(), content)?;

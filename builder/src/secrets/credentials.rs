@@ -154,7 +154,7 @@ impl Classified for CredentialError {
 }
 
 impl Credentials {
-    /// Reads both keys, and checks that they are the site's and that the site's keys are the accepted ones. Kept seals
+    /// Reads both keys, and checks that they are the site's and that the site's keys are the accepted ones. Stored seals
     /// that cannot be read are an error, unless the user wants them replaced.
     pub fn load(
         site: Site,

@@ -127,10 +127,10 @@ impl Classified for PassphraseError {
 
 /// The passphrases that are known so far, and where to get more. Clones share both.
 #[derive(Clone, Default)]
-pub struct Passphrases(Arc<Mutex<State>>);
+pub struct Passphrases(Arc<Mutex<PassphraseState>>);
 
 #[derive(Default)]
-struct State {
+struct PassphraseState {
     descriptor: Option<u32>,
     was_read: bool,
     known: Vec<Zeroizing<String>>,
@@ -161,14 +161,18 @@ impl Passphrases {
     /// Passphrases from the lines of a descriptor, if there is one; otherwise from the terminal.
     #[must_use]
     pub fn from_descriptor(descriptor: Option<u32>) -> Self {
-        Self(Arc::new(Mutex::new(State { descriptor, is_closed: descriptor.is_some(), ..State::default() })))
+        Self(Arc::new(Mutex::new(PassphraseState {
+            descriptor,
+            is_closed: descriptor.is_some(),
+            ..PassphraseState::default()
+        })))
     }
 
     /// Only these passphrases: the user is not asked.
     #[must_use]
     pub fn of(known: &[&str]) -> Self {
         let known = known.iter().map(|text| Zeroizing::new((*text).to_owned())).collect();
-        Self(Arc::new(Mutex::new(State { known, is_closed: true, ..State::default() })))
+        Self(Arc::new(Mutex::new(PassphraseState { known, is_closed: true, ..PassphraseState::default() })))
     }
 
     /// Opens the key `what` in `path`: with a known passphrase, or with one that the user is asked for, once.

@@ -5,9 +5,9 @@
 
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
-use crate::secrets::kept_seal;
 use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::seal::{UntrustedSeal, refuse_jump};
+use crate::secrets::stored_seal;
 use crate::secrets::trust::{self, TrustError};
 use crate::site::{Site, SiteEdits, SiteError};
 use handoff::name::Name;
@@ -176,7 +176,7 @@ fn kept(site: &Site, node: &Name, untrusted: UntrustedSeal) -> Result<Option<Hea
     let Some(accepted) = &site.accepted else {
         return Err(TrustError::NothingAccepted { site: site.id.clone() }.into());
     };
-    match kept_seal::verified(site, node, &accepted.keys.signers, &accepted.former_signers) {
+    match stored_seal::verified(site, node, &accepted.keys.signers, &accepted.former_signers) {
         Ok(seal) => Ok(seal.map(|seal| seal.header().clone())),
         Err(_) if untrusted == UntrustedSeal::Replace => Ok(None),
         Err(difference) => {

@@ -11,10 +11,10 @@ use crate::error::{Class, Classified};
 use crate::next_command::psyops;
 use crate::secrets::compose::{ComposeError, compose};
 use crate::secrets::credentials::{CredentialError, Credentials, admin_recipients, trusted_keys};
-use crate::secrets::kept_seal;
 use crate::secrets::key_guard::KeyGuard;
 use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::node_notes::{LARGEST_STEP, NotesError};
+use crate::secrets::stored_seal;
 use crate::site::{Node, Site};
 use handoff::manifest::Manifest;
 use handoff::name::Name;
@@ -319,7 +319,7 @@ impl Wanted<'_> {
         last: Option<Generation>,
         untrusted: UntrustedSeal,
     ) -> Result<Stored, CurrentSealError> {
-        let bytes = kept_seal::read(self.site, &self.node.name);
+        let bytes = stored_seal::read(self.site, &self.node.name);
         let bytes = bytes.map_err(|source| CurrentSealError::Read { path: path.to_owned(), source })?;
         let Some(bytes) = bytes else { return Ok(Stored::Missing) };
         match self.check_stored(path, &bytes, last) {

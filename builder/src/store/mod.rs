@@ -23,7 +23,7 @@ mod sums;
 pub use gc::{Collected, Needed, collect_garbage};
 pub use inputs::Inputs;
 pub use owner::NotPrivate;
-pub use step::{Origin, Step};
+pub use step::{Step, StepOrigin};
 pub use step_name::StepName;
 
 use crate::atomic;

@@ -9,7 +9,7 @@ use tracing::{Span, info_span};
 
 /// Whether a step ran, or its result was in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Origin {
+pub enum StepOrigin {
     /// The step ran and made the result.
     #[serde(rename = "made")]
     Built,
@@ -18,7 +18,7 @@ pub enum Origin {
     Cached,
 }
 
-impl Origin {
+impl StepOrigin {
     /// The word in the log.
     fn word(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ pub struct Step {
     /// The inputs of the step.
     pub inputs: Inputs,
     /// Whether it ran, or its result was in the store.
-    pub origin: Origin,
+    pub origin: StepOrigin,
     /// The paths of its result in the store.
     pub places: Vec<PathBuf>,
 }
@@ -51,7 +51,7 @@ pub struct Step {
 impl Step {
     /// A step with its result at `place` in the store.
     #[must_use]
-    pub fn stored(name: StepName, inputs: Inputs, origin: Origin, place: &Path) -> Self {
+    pub fn stored(name: StepName, inputs: Inputs, origin: StepOrigin, place: &Path) -> Self {
         Self { name, inputs, origin, places: vec![place.to_owned()] }
     }
 

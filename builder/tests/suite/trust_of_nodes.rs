@@ -232,7 +232,7 @@ fn a_committer_cannot_use_up_the_numbers_of_floors() {
 }
 
 #[test]
-fn a_raised_floor_is_noted_and_kept_seals_say_it_elsewhere() {
+fn a_raised_floor_is_noted_and_stored_seals_say_it_elsewhere() {
     let fixture = Fixture::new();
     fixture.ends(&["seal", "--site", "site", "--all"], 0);
     let site = fixture.at("site/site.toml");
@@ -263,8 +263,8 @@ fn forget(fixture: &Fixture, key: &str) {
 }
 
 #[test]
-fn a_kept_seal_that_cannot_be_read_is_not_taken_for_a_missing_one() {
-    // Of what this workstation forgot, the kept seal is the only witness: floors, the node's key, its host key.
+fn a_stored_seal_that_cannot_be_read_is_not_taken_for_a_missing_one() {
+    // Of what this workstation forgot, the stored seal is the only witness: floors, the node's key, its host key.
     for forgotten in ["security-epoch", "key = ", "host-key"] {
         let fixture = Fixture::new();
         fixture.ends(&["seal", "--site", "site", "--all"], 0);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Words that no name contains, and what to use instead.
-const RETIRED: [(&str, &str); 23] = [
+const RETIRED: [(&str, &str); 25] = [
     ("adopted", "inherited"),
     ("anew", "again"),
     ("bereft", "daemon died"),
@@ -15,6 +15,8 @@ const RETIRED: [(&str, &str); 23] = [
     ("judge", "check or preflight"),
     ("judged", "checked"),
     ("judgement", "verdict"),
+    ("kept seal", "stored seal"),
+    ("last made", "last built"),
     ("least serial", "least generation"),
     ("papers", "system documents"),
     ("release floor", "security epoch"),
@@ -32,6 +34,12 @@ const RETIRED: [(&str, &str); 23] = [
     ("workshop", "fixture, VM, sandbox or run"),
     ("world", "fixture, VM, sandbox or run"),
 ];
+
+/// Words that are not the whole name of a type: several types could have them, each meaning another thing.
+const UNQUALIFIED: [&str; 4] = ["Kind", "Origin", "Place", "State"];
+
+/// What comes before the name of a type.
+const TYPE_KEYWORDS: [&str; 5] = ["struct", "enum", "trait", "type", "union"];
 
 /// What comes before a name that is introduced.
 const KEYWORDS: [&str; 10] =
@@ -58,6 +66,15 @@ fn words(name: &str) -> String {
 fn retired(name: &str) -> Option<(&'static str, &'static str)> {
     let words = words(name);
     RETIRED.into_iter().find(|(word, _)| words.contains(&format!(" {word} ")))
+}
+
+/// The type that a line of Rust introduces with a name that does not say what it is of.
+fn unqualified(line: &str) -> Option<&'static str> {
+    let mut words =
+        line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '/').filter(|word| !word.is_empty());
+    words.by_ref().take_while(|word| !word.contains('/')).find(|word| TYPE_KEYWORDS.contains(word))?;
+    let name = words.next()?;
+    UNQUALIFIED.into_iter().find(|word| *word == name)
 }
 
 /// The names that a line of Rust introduces after a keyword, and the fields and variants that begin it.
@@ -95,6 +112,9 @@ fn no_name_has_a_word_that_was_replaced() -> Result<()> {
         for (number, line) in (1..).zip(text.lines()) {
             let names = introduced(line).into_iter().filter_map(retired);
             found.extend(names.map(|(word, instead)| format!("{file}:{number}: {word}: {instead}")));
+            let vague =
+                unqualified(line).map(|name| format!("{file}:{number}: {name}: say in the name of what"));
+            found.extend(vague);
         }
     }
     ensure!(files > 400, "only {files} files were looked at");
@@ -118,5 +138,25 @@ fn a_word_is_found_in_names_and_not_in_text() {
     }
     for line in ["// fn judge() is gone", "let text = \"wish\";", "fn wishbone() {}", "call(judge);"] {
         assert!(introduced(line).into_iter().all(|name| retired(name).is_none()), "{line}");
+    }
+}
+
+#[test]
+fn a_type_is_named_after_what_it_belongs_to() {
+    let bare = [
+        ("pub enum Origin {", "Origin"),
+        ("    pub(super) struct State<'a> {", "State"),
+        ("type Kind = u32;", "Kind"),
+    ];
+    for (line, name) in bare {
+        assert_eq!(unqualified(line), Some(name), "{line}");
+    }
+    for line in [
+        "pub enum StepOrigin {",
+        "    State(Box<Review>),",
+        "// struct State is gone",
+        "let state: State = x;",
+    ] {
+        assert_eq!(unqualified(line), None, "{line}");
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::boot::Boot;
 use crate::disk::facts::{BlockDevice, Disk};
-use crate::ext4::{self, NotAStore, State};
+use crate::ext4::{self, FileSystemState, NotAStore};
 use crate::failure::{Failure, FailureKind, StepError};
 use crate::mounts::{self, MountError, STRANGERS_DATA};
 use crate::sysfs;
@@ -118,7 +118,7 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk) -> Result<SecretStore, SecretErr
     let write_protected =
         sysfs::number(Path::new("/sys/class/block").join(&device.name).join("ro")) == Some(1);
     let mut state = state(&device)?;
-    if state == State::NeedsRecovery && !write_protected {
+    if state == FileSystemState::NeedsRecovery && !write_protected {
         boot.log.info(&format!("secret partition {device} was not unmounted; its journal is replayed once"));
         mounts::mount(
             &device.path().to_string_lossy(),
@@ -133,12 +133,12 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk) -> Result<SecretStore, SecretErr
     // A clean file system has nothing to replay, so mounting it changes nothing, and its journal is available for a
     // repair. `noload` would make the repair's writes unjournaled; it is for a journal that cannot be replayed.
     let (options, read_only) = match (state, write_protected) {
-        (State::Clean, false) => (OPTIONS.to_owned(), None),
-        (State::Clean, true) => (OPTIONS.to_owned(), Some("the medium is write-protected")),
-        (State::NeedsRecovery, _) => {
+        (FileSystemState::Clean, false) => (OPTIONS.to_owned(), None),
+        (FileSystemState::Clean, true) => (OPTIONS.to_owned(), Some("the medium is write-protected")),
+        (FileSystemState::NeedsRecovery, _) => {
             (format!("{OPTIONS},noload"), Some("its journal cannot be replayed on this medium"))
         }
-        (State::Errors, _) => (format!("{OPTIONS},noload"), Some("its file system has errors")),
+        (FileSystemState::Errors, _) => (format!("{OPTIONS},noload"), Some("its file system has errors")),
     };
     mounts::mount(
         &device.path().to_string_lossy(),
@@ -148,7 +148,7 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk) -> Result<SecretStore, SecretErr
         &options,
     )?;
     boot.log.info(&format!("secret partition {device} is mounted read-only"));
-    if state != State::Clean {
+    if state != FileSystemState::Clean {
         boot.degrade(&Failure {
             step: "secret",
             kind: FailureKind::Site(Fault::Repair),
@@ -174,9 +174,10 @@ pub(crate) fn partition(disk: &Disk) -> Result<BlockDevice, SecretError> {
     }
 }
 
-fn state(device: &BlockDevice) -> Result<State, SecretError> {
+fn state(device: &BlockDevice) -> Result<FileSystemState, SecretError> {
     let mut superblock = [0; ext4::LENGTH];
     let read = File::open(device.path()).and_then(|file| file.read_exact_at(&mut superblock, ext4::OFFSET));
     read.map_err(|error| SecretError::Unreadable { device: device.clone(), error })?;
-    State::of_store(&superblock).map_err(|problem| SecretError::NotAStore { device: device.clone(), problem })
+    FileSystemState::of_store(&superblock)
+        .map_err(|problem| SecretError::NotAStore { device: device.clone(), problem })
 }

@@ -1,6 +1,6 @@
 //! The changes of a lock for people and for programs.
 
-use crate::base::changes::{ChangeKind, Changes, PackageChange, State, VariantChanges};
+use crate::base::changes::{ChangeKind, Changes, PackageChange, SetState, VariantChanges};
 use crate::site::Site;
 use handoff::name::Name;
 use serde_json::{Value, json};
@@ -27,12 +27,12 @@ fn heading(variant: &VariantChanges, site: &Site) -> String {
     let wanted = variant.wanted.join(", ");
     let nodes = names(&nodes_with(site, &variant.wanted)).join(", ");
     match variant.state {
-        State::New if variant.packages.is_empty() => {
+        SetState::New if variant.packages.is_empty() => {
             format!("new: with {wanted} ({nodes}): nothing besides the packages of all nodes\n")
         }
-        State::New => format!("new: with {wanted} ({nodes}), besides the packages of all nodes:\n"),
-        State::Kept => format!("with {wanted} ({nodes}):\n"),
-        State::Gone => format!("gone: with {wanted}, which no node lists any more\n"),
+        SetState::New => format!("new: with {wanted} ({nodes}), besides the packages of all nodes:\n"),
+        SetState::Kept => format!("with {wanted} ({nodes}):\n"),
+        SetState::Gone => format!("gone: with {wanted}, which no node lists any more\n"),
     }
 }
 

@@ -56,7 +56,7 @@ const BECH32: &[u8] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
 /// Where a file comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum FileOrigin {
     /// A plain file of the site, where no private key is allowed.
     Plain,
     /// A value that the site stores encrypted.
@@ -175,7 +175,7 @@ impl KeyGuard {
         let path = site.folder.path_of(SITE_FILE);
         let text = site.folder.read(SITE_FILE);
         let text = text.map_err(|source| GuardError::Read { path: path.clone(), source })?;
-        self.check(text.as_slice(), &path, Origin::Plain)?;
+        self.check(text.as_slice(), &path, FileOrigin::Plain)?;
         let roles = site.roles.values().map(|role| &role.dir);
         let overlays = site.overlays.iter().map(|overlay| &overlay.dir);
         roles.chain(overlays).try_for_each(|folder| self.check_folder(folder))
@@ -184,7 +184,7 @@ impl KeyGuard {
     /// Checks a base's files, in a tar archive made by this builder.
     pub fn check_base(&self, tar: &Path) -> Result<(), GuardError> {
         let read = |source| GuardError::Read { path: tar.to_owned(), source };
-        let found = self.find(File::open(tar).map_err(read)?, Origin::Base).map_err(read)?;
+        let found = self.find(File::open(tar).map_err(read)?, FileOrigin::Base).map_err(read)?;
         let Some((place, key)) = found else { return Ok(()) };
         let name = entry_at(tar, place).map_err(read)?;
         let path = name.map_or_else(|| tar.to_owned(), |name| Path::new("/").join(name));
@@ -205,7 +205,7 @@ impl KeyGuard {
                     SiteEntryKind::Folder => todo.push(path),
                     SiteEntryKind::File => {
                         let file = data.file(&path).map_err(read(&path))?;
-                        self.check(file, &folder.path_of(&path), Origin::Plain)?;
+                        self.check(file, &folder.path_of(&path), FileOrigin::Plain)?;
                     }
                     // Other kinds of files are refused when the tree is made.
                     SiteEntryKind::Link | SiteEntryKind::Other(_) => {}
@@ -216,7 +216,7 @@ impl KeyGuard {
     }
 
     /// Checks one file.
-    pub fn check(&self, file: impl Read, path: &Path, origin: Origin) -> Result<(), GuardError> {
+    pub fn check(&self, file: impl Read, path: &Path, origin: FileOrigin) -> Result<(), GuardError> {
         match self.find(file, origin) {
             Ok(None) => Ok(()),
             Ok(Some((_, key))) => Err(KeyInFile { path: path.to_owned(), key }.into()),
@@ -225,16 +225,16 @@ impl KeyGuard {
     }
 
     /// The first key in a file, and its offset.
-    fn find(&self, file: impl Read, origin: Origin) -> io::Result<Option<(u64, String)>> {
+    fn find(&self, file: impl Read, origin: FileOrigin) -> io::Result<Option<(u64, String)>> {
         needles::find(file, &self.starts, |bytes| self.at(bytes, origin))
     }
 
     /// The key that these bytes begin with.
-    fn at(&self, bytes: &[u8], origin: Origin) -> Option<String> {
+    fn at(&self, bytes: &[u8], origin: FileOrigin) -> Option<String> {
         if let Some(key) = self.needles.at(bytes) {
             return Some(key.to_owned());
         }
-        let other = |what: &str| (origin == Origin::Plain).then(|| what.to_owned());
+        let other = |what: &str| (origin == FileOrigin::Plain).then(|| what.to_owned());
         if LOCKED.iter().any(|start| bytes.starts_with(start)) {
             return other("an age file protected by a passphrase, as a locked identity is");
         }

@@ -55,7 +55,7 @@ impl Fixture {
     }
 
     /// The key that is found in a file of these bytes.
-    fn key_in(guard: &KeyGuard, file: &[u8], origin: Origin) -> Option<String> {
+    fn key_in(guard: &KeyGuard, file: &[u8], origin: FileOrigin) -> Option<String> {
         guard.find(file, origin).unwrap().map(|(_, key)| key)
     }
 }
@@ -94,10 +94,10 @@ fn keys_of_the_site_are_found_in_whatever_form_and_place() {
         (bare_host.to_vec(), "the SSH host key of node n1"),
     ] {
         for (before, origin) in [
-            (0, Origin::Plain),
-            (1, Origin::Base),
-            (PIECE - 40, Origin::Secret),
-            (PIECE + OVERLAP - 1, Origin::Plain),
+            (0, FileOrigin::Plain),
+            (1, FileOrigin::Base),
+            (PIECE - 40, FileOrigin::Secret),
+            (PIECE + OVERLAP - 1, FileOrigin::Plain),
         ] {
             let file = [vec![b'x'; before], content.clone(), vec![b'\n'; 5]].concat();
             assert_eq!(Fixture::key_in(&guard, &file, origin).as_deref(), Some(expected));
@@ -110,15 +110,18 @@ fn other_keys_are_secrets_like_others_but_not_in_plain_files() {
     let fixture = Fixture::new();
     let guard = fixture.guard();
     let foreign = text(&identity_file::generate());
-    assert_eq!(Fixture::key_in(&guard, foreign.as_ref(), Origin::Plain).as_deref(), Some("an age identity"));
-    assert_eq!(Fixture::key_in(&guard, foreign.as_ref(), Origin::Secret), None);
+    assert_eq!(
+        Fixture::key_in(&guard, foreign.as_ref(), FileOrigin::Plain).as_deref(),
+        Some("an age identity")
+    );
+    assert_eq!(Fixture::key_in(&guard, foreign.as_ref(), FileOrigin::Secret), None);
     let foreign = SigningKey::generate().unwrap().text().unwrap();
-    let found = Fixture::key_in(&guard, foreign.as_ref(), Origin::Plain);
+    let found = Fixture::key_in(&guard, foreign.as_ref(), FileOrigin::Plain);
     assert_eq!(found.as_deref(), Some("a minisign secret key"));
     let host = HostKey::generate("x").unwrap().private_text().unwrap();
-    assert_eq!(Fixture::key_in(&guard, host.as_ref(), Origin::Plain), None);
+    assert_eq!(Fixture::key_in(&guard, host.as_ref(), FileOrigin::Plain), None);
     let harmless = b"AGE-SECRET-KEY-1 RWQAAEIy -----BEGIN OPENSSH PRIVATE KEY----- age1";
-    assert_eq!(Fixture::key_in(&guard, harmless.as_ref(), Origin::Plain), None);
+    assert_eq!(Fixture::key_in(&guard, harmless.as_ref(), FileOrigin::Plain), None);
 }
 
 #[test]
@@ -167,14 +170,14 @@ fn copies_of_locked_key_files_are_found() {
         (one_line.as_bytes(), &admin, foreign),
         (key.as_bytes(), &signing, "a minisign secret key"),
     ] {
-        for origin in [Origin::Plain, Origin::Secret, Origin::Base] {
+        for origin in [FileOrigin::Plain, FileOrigin::Secret, FileOrigin::Base] {
             assert_eq!(Fixture::key_in(&guard, file, origin).as_ref(), Some(expected));
         }
-        assert_eq!(Fixture::key_in(&unlocked, file, Origin::Plain).as_deref(), Some(without_files));
-        assert_eq!(Fixture::key_in(&unlocked, file, Origin::Secret), None);
+        assert_eq!(Fixture::key_in(&unlocked, file, FileOrigin::Plain).as_deref(), Some(without_files));
+        assert_eq!(Fixture::key_in(&unlocked, file, FileOrigin::Secret), None);
     }
     // The second half of a locked file, without its start.
-    assert_eq!(Fixture::key_in(&guard, &bare[48..], Origin::Base), Some(admin));
+    assert_eq!(Fixture::key_in(&guard, &bare[48..], FileOrigin::Base), Some(admin));
 }
 
 #[test]

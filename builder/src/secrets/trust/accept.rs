@@ -1,6 +1,6 @@
 //! `psyops trust accept`: the only way in which the accepted set changes.
 
-use super::differences::{Change, Difference, Origin, Role, between, distinct};
+use super::differences::{Change, Difference, Role, TrustFile, between, distinct};
 use super::error::TrustError;
 use super::host_key::{Witness, unknown_host_keys};
 use super::key_set::KeySet;
@@ -43,7 +43,7 @@ pub fn open(site: &Site, at: &Locations, own: &OwnKeys, all: bool) -> Result<Vec
     } else {
         let known = place::others(&site.id, at)?;
         let new = (!known.is_empty()).then(|| Difference::NewSite { site: site.id.clone(), known });
-        let keys = between(&review.site_keys.only(&own.public()), &review.site_keys, Origin::Site);
+        let keys = between(&review.site_keys.only(&own.public()), &review.site_keys, TrustFile::Site);
         let accepted = Accepted::at(place::new_folder(&site.id, at)?, review.site_keys.clone());
         (accepted, new.into_iter().chain(keys).collect())
     };
@@ -146,8 +146,8 @@ fn publish_where_agreed(
 ) -> Result<bool, TrustError> {
     let wants_signature = !matches!(&review.signed, Signed::By(_, signed) if *signed == *keys);
     let agreed = review.differences.iter().all(|difference| {
-        !matches!(difference, Difference::Key { origin: Origin::Site, .. })
-            && !matches!(difference, Difference::SiteId { origin: Origin::Site, .. })
+        !matches!(difference, Difference::Key { file: TrustFile::Site, .. })
+            && !matches!(difference, Difference::SiteId { file: TrustFile::Site, .. })
     });
     let Some(key) = own.signing.as_ref().filter(|key| keys.signers.contains(key.public())) else {
         return Ok(false);
@@ -189,7 +189,7 @@ fn note(site: &Site, accepted: &Accepted, review: &Review, chosen: &[Difference]
 
 /// Changes the set in this key as the site has it.
 fn apply(difference: &Difference, keys: &mut KeySet) -> Result<(), TrustError> {
-    let Difference::Key { origin: Origin::Site, role, key, change } = difference else { return Ok(()) };
+    let Difference::Key { file: TrustFile::Site, role, key, change } = difference else { return Ok(()) };
     match (role, change) {
         (Role::Admin, Change::Added) => keys.admins.push(parsed(key)?),
         (Role::Admin, Change::Removed) => keys.admins.retain(|known| known.to_string() != *key),
@@ -229,8 +229,8 @@ mod tests {
             former_signers: Vec::new(),
         };
         let of = |role, key: &str, change| {
-            let (origin, key) = (Origin::Site, key.to_owned());
-            Difference::Key { origin, role, key, change }
+            let (file, key) = (TrustFile::Site, key.to_owned());
+            Difference::Key { file, role, key, change }
         };
         for (role, change) in
             [(Role::Admin, Change::Added), (Role::Signer, Change::Added), (Role::Signer, Change::Removed)]

@@ -14,9 +14,9 @@ pub enum Role {
     Signer,
 }
 
-/// The file of the site with the difference.
+/// The file of a site that names the keys to trust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum TrustFile {
     /// `site.toml`
     Site,
     /// `trust.toml`, signed by an accepted key.
@@ -38,7 +38,7 @@ pub enum Difference {
     /// A key that was added or removed.
     Key {
         /// The file with the difference.
-        origin: Origin,
+        file: TrustFile,
         /// The role of the key.
         role: Role,
         /// The public key.
@@ -76,8 +76,8 @@ pub enum Difference {
         /// The name of the node.
         node: Name,
     },
-    /// The kept seal of a node cannot be read or verified, so it cannot say which of the node's keys are right.
-    KeptSeal {
+    /// The stored seal of a node cannot be read or verified, so it cannot say which of the node's keys are right.
+    BadStoredSeal {
         /// The name of the node.
         node: Name,
         /// What is wrong with the seal.
@@ -104,7 +104,7 @@ pub enum Difference {
     /// The file has the id of another site.
     SiteId {
         /// The file with the difference.
-        origin: Origin,
+        file: TrustFile,
         /// The accepted id.
         accepted: Name,
         /// The id in the file.
@@ -126,8 +126,8 @@ impl Role {
     }
 }
 
-impl Origin {
-    fn file(self) -> &'static str {
+impl TrustFile {
+    fn name(self) -> &'static str {
         match self {
             Self::Site => "site.toml",
             Self::Signed => "trust.toml",
@@ -138,16 +138,16 @@ impl Origin {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key { origin, role, key, change: Change::Added } => {
+            Self::Key { file, role, key, change: Change::Added } => {
                 write!(
                     f,
                     "{} has the {} {key}, which was not accepted on this workstation",
-                    origin.file(),
+                    file.name(),
                     role.words()
                 )
             }
-            Self::Key { origin, role, key, change: Change::Removed } => {
-                write!(f, "{} does not have the accepted {} {key}", origin.file(), role.words())
+            Self::Key { file, role, key, change: Change::Removed } => {
+                write!(f, "{} does not have the accepted {} {key}", file.name(), role.words())
             }
             Self::NodeKey { node, key, accepted: None } => {
                 write!(
@@ -177,7 +177,7 @@ impl fmt::Display for Difference {
                 f,
                 "secrets/nodes/{node}/ssh_host_ed25519_key.pub is not the public half of the key beside it"
             ),
-            Self::KeptSeal { node, problem } => {
+            Self::BadStoredSeal { node, problem } => {
                 write!(
                     f,
                     "seals/{node}.seal cannot be used, and nothing else here says what is right: {problem}"
@@ -200,8 +200,8 @@ impl fmt::Display for Difference {
                     found => write!(f, "{file} has {key} {found}, but this workstation used {noted}"),
                 }
             }
-            Self::SiteId { origin, accepted, found } => {
-                write!(f, "{} has the site id {found}, but {accepted} was accepted", origin.file())
+            Self::SiteId { file, accepted, found } => {
+                write!(f, "{} has the site id {found}, but {accepted} was accepted", file.name())
             }
             Self::NotSigned { problem } => write!(f, "trust.toml: {problem}"),
         }
@@ -217,7 +217,7 @@ impl Difference {
     #[must_use]
     pub fn to_type(&self) -> Option<String> {
         match self {
-            Self::Key { origin: Origin::Site, key, .. } | Self::NodeKey { key, .. } => Some(key.clone()),
+            Self::Key { file: TrustFile::Site, key, .. } | Self::NodeKey { key, .. } => Some(key.clone()),
             // Without the kind, which is the same for all host keys here: a key is typed as one word.
             Self::HostKey { key, .. } => key.split_whitespace().last().map(str::to_owned),
             Self::Floor { node: None, key, found, .. } => Some(format!("{key}={found}")),
@@ -228,7 +228,7 @@ impl Difference {
             | Self::NotSigned { .. }
             | Self::HostKeyHalves { .. }
             | Self::UnnamedKey { .. }
-            | Self::KeptSeal { .. } => None,
+            | Self::BadStoredSeal { .. } => None,
         }
     }
 
@@ -249,9 +249,9 @@ impl Difference {
     #[must_use]
     pub fn to_json(&self) -> Value {
         match self {
-            Self::Key { origin, role, key, change } => json!({
+            Self::Key { file, role, key, change } => json!({
                 "kind": match role { Role::Admin => "admin", Role::Signer => "signing-key" },
-                "file": origin.file(),
+                "file": file.name(),
                 "key": key,
                 "change": match change { Change::Added => "added", Change::Removed => "removed" },
             }),
@@ -265,7 +265,7 @@ impl Difference {
                 json!({ "kind": "unnamed-key", "node": node.as_str(), "key": key })
             }
             Self::HostKeyHalves { node } => json!({ "kind": "host-key-halves", "node": node.as_str() }),
-            Self::KeptSeal { node, problem } => json!({
+            Self::BadStoredSeal { node, problem } => json!({
                 "kind": "kept-seal", "node": node.as_str(), "file": format!("seals/{node}.seal"), "problem": problem,
             }),
             Self::NewSite { site, known } => {
@@ -274,17 +274,17 @@ impl Difference {
             Self::Floor { node, key, noted, found } => json!({
                 "kind": "floor", "file": file_of(node.as_ref()), "key": key, "accepted": noted, "found": found,
             }),
-            Self::SiteId { origin, accepted, found } => json!({
-                "kind": "site", "file": origin.file(), "accepted": accepted.as_str(), "found": found.as_str(),
+            Self::SiteId { file, accepted, found } => json!({
+                "kind": "site", "file": file.name(), "accepted": accepted.as_str(), "found": found.as_str(),
             }),
             Self::NotSigned { problem } => {
-                json!({ "kind": "not-signed", "file": Origin::Signed.file(), "problem": problem })
+                json!({ "kind": "not-signed", "file": TrustFile::Signed.name(), "problem": problem })
             }
         }
     }
 }
 
-/// Each difference once: a kept seal that cannot be read is found by everything that it could have vouched for.
+/// Each difference once: a stored seal that cannot be read is found by everything that it could have vouched for.
 pub(super) fn distinct(differences: Vec<Difference>) -> Vec<Difference> {
     let mut distinct: Vec<Difference> = Vec::new();
     for difference in differences {
@@ -296,10 +296,10 @@ pub(super) fn distinct(differences: Vec<Difference>) -> Vec<Difference> {
 }
 
 /// The differences of `found` from `accepted`.
-pub(super) fn between(accepted: &KeySet, found: &KeySet, origin: Origin) -> Vec<Difference> {
+pub(super) fn between(accepted: &KeySet, found: &KeySet, file: TrustFile) -> Vec<Difference> {
     let mut all = Vec::new();
     if accepted.site != found.site {
-        all.push(Difference::SiteId { origin, accepted: accepted.site.clone(), found: found.site.clone() });
+        all.push(Difference::SiteId { file, accepted: accepted.site.clone(), found: found.site.clone() });
     }
     let texts = |set: &KeySet| {
         [
@@ -308,7 +308,7 @@ pub(super) fn between(accepted: &KeySet, found: &KeySet, origin: Origin) -> Vec<
         ]
     };
     for ((role, old), (_, new)) in texts(accepted).into_iter().zip(texts(found)) {
-        let difference = |key: &String, change| Difference::Key { origin, role, key: key.clone(), change };
+        let difference = |key: &String, change| Difference::Key { file, role, key: key.clone(), change };
         let mut seen = Vec::new();
         for key in new.iter().filter(|key| !old.contains(key)) {
             if !seen.contains(&key) {

@@ -213,7 +213,7 @@ fn advice(dir: &Path, differences: &[Difference]) -> String {
         );
     }
     let kept = differences.iter().find_map(|one| match one {
-        Difference::KeptSeal { node, .. } => Some(node),
+        Difference::BadStoredSeal { node, .. } => Some(node),
         _ => None,
     });
     if let (true, Some(node)) = (can_accept.is_empty(), kept) {

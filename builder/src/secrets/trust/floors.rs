@@ -4,8 +4,8 @@
 //! would leave none for the next seal. Both count only if the user accepts them: `psyops trust accept least-serial=3`.
 
 use super::{Accepted, Difference};
-use crate::secrets::kept_seal;
 use crate::secrets::node_notes::{Floors, NodeNotes};
+use crate::secrets::stored_seal;
 use crate::site::Site;
 use handoff::name::Name;
 use keys::seal::header::Generation;
@@ -20,7 +20,7 @@ const LEAST_GENERATION: &str = "least-serial";
 /// people may have made seals and raised floors meanwhile.
 const LARGEST_RAISE: u64 = 1 << 16;
 
-/// The floors that were in use here, and the kept seals that cannot be read. If no floors were noted yet, the kept seals
+/// The floors that were in use here, and the stored seals that cannot be read. If no floors were noted yet, the stored seals
 /// have that of releases.
 pub(super) fn noted(
     site: &Site,
@@ -33,7 +33,7 @@ pub(super) fn noted(
     }
     let (mut floors, mut unreadable) = (Floors::default(), Vec::new());
     for node in site.nodes() {
-        match kept_seal::verified(site, &node.name, &accepted.keys.signers, former) {
+        match stored_seal::verified(site, &node.name, &accepted.keys.signers, former) {
             Ok(None) => {}
             Ok(Some(seal)) => {
                 floors.security_epoch = floors.security_epoch.max(seal.header().security_epoch);

@@ -9,10 +9,10 @@ use super::error::TrustError;
 use super::{Accepted, NodeNotes, refuse};
 use crate::error::Error;
 use crate::secrets::compose::HOST_KEY_PUBLIC;
-use crate::secrets::kept_seal;
 use crate::secrets::node_keys::{self, NodeKeyError, NodeKeys};
 use crate::secrets::seal::UntrustedSeal;
 use crate::secrets::store::Store;
+use crate::secrets::stored_seal;
 use crate::site::Site;
 use handoff::manifest::RelativePath;
 use handoff::name::Name;
@@ -82,7 +82,7 @@ pub fn unknown_host_keys(
                 unless_damaged(noted_or_sealed(site, accepted, known, admin, node)),
                 private_words(&store, admin, node).ok(),
             ),
-            Witness::StoredSeal if noted.is_none() => match kept_seal(site, accepted, node) {
+            Witness::StoredSeal if noted.is_none() => match stored_seal(site, accepted, node) {
                 Ok(Some(_)) => continue,
                 Ok(None) => (None, None),
                 Err(difference) => (unless_damaged(Err(difference)), None),
@@ -94,7 +94,7 @@ pub fn unknown_host_keys(
     Ok(unknown)
 }
 
-/// The host key that is noted; or, if none is, the one in the kept seal.
+/// The host key that is noted; or, if none is, the one in the stored seal.
 fn noted_or_sealed(
     site: &Site,
     accepted: &Accepted,
@@ -106,7 +106,7 @@ fn noted_or_sealed(
         return Ok(Some(noted.to_owned()));
     }
     // A seal for other admins is whole, and of no help here.
-    let opened = kept_seal(site, accepted, node)?.and_then(|seal| seal.open_as_admin(admin).ok());
+    let opened = stored_seal(site, accepted, node)?.and_then(|seal| seal.open_as_admin(admin).ok());
     Ok(opened.and_then(|seal| host_key_of(&seal)))
 }
 
@@ -147,7 +147,7 @@ pub fn host_key_of(seal: &OpenedSeal) -> Option<String> {
     public_words(std::str::from_utf8(file).ok()?)
 }
 
-fn kept_seal(site: &Site, accepted: &Accepted, node: &Name) -> Result<Option<VerifiedSeal>, Difference> {
-    let seal = kept_seal::verified(site, node, &accepted.keys.signers, &accepted.former_signers)?;
+fn stored_seal(site: &Site, accepted: &Accepted, node: &Name) -> Result<Option<VerifiedSeal>, Difference> {
+    let seal = stored_seal::verified(site, node, &accepted.keys.signers, &accepted.former_signers)?;
     Ok(seal.filter(|seal| seal.header().node == *node))
 }

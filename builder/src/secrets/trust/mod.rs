@@ -19,7 +19,7 @@ mod place;
 mod review;
 
 pub use accept::{Acceptance, accept, accept_typed, open};
-pub use differences::{Change, Difference, Origin, Role};
+pub use differences::{Change, Difference, Role, TrustFile};
 pub use error::TrustError;
 pub use host_key::{Witness, check_host_keys, host_key_of, unknown_host_keys};
 pub use key_set::KeySet;
@@ -103,7 +103,7 @@ pub fn check(mut site: Site, at: &Locations) -> Result<Site, TrustError> {
 }
 
 /// The same before private keys are used: there must be an accepted set. A site that has only this workstation's own
-/// keys is accepted at its first use: `own` gets whether this is that, and returns those keys. Kept seals that cannot be
+/// keys is accepted at its first use: `own` gets whether this is that, and returns those keys. Stored seals that cannot be
 /// read do not count if the user wants them replaced.
 pub fn settle(
     mut site: Site,
@@ -113,7 +113,7 @@ pub fn settle(
 ) -> Result<Site, CredentialError> {
     let mut review = review(&site, at)?;
     if untrusted == UntrustedSeal::Replace {
-        review.without_kept_seals();
+        review.without_stored_seals();
     }
     let is_first = review.accepted.is_none();
     let own = own(is_first)?;

@@ -8,10 +8,10 @@
 use super::differences::Difference;
 use super::error::TrustError;
 use super::{Accepted, refuse};
-use crate::secrets::kept_seal;
 use crate::secrets::node_keys::NodeKeys;
 use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::seal::UntrustedSeal;
+use crate::secrets::stored_seal;
 use crate::site::{Node, Site};
 use handoff::name::Name;
 
@@ -45,7 +45,7 @@ pub fn check_node_keys<'n>(
     refuse(site, differences)
 }
 
-/// The keys of nodes that the user does not know, and the kept seals that cannot say which key is right.
+/// The keys of nodes that the user does not know, and the stored seals that cannot say which key is right.
 #[must_use]
 pub fn unknown_node_keys(site: &Site, accepted: &Accepted, known: &NodeNotes) -> Vec<Difference> {
     let mut unknown = Vec::new();
@@ -59,7 +59,7 @@ pub fn unknown_node_keys(site: &Site, accepted: &Accepted, known: &NodeNotes) ->
     unknown
 }
 
-/// The key of a node that is noted; or, if none is, the one in the kept seal.
+/// The key of a node that is noted; or, if none is, the one in the stored seal.
 fn known_key(
     site: &Site,
     accepted: &Accepted,
@@ -69,7 +69,7 @@ fn known_key(
     if let Some(known) = known.key(node) {
         return Ok(Some(known.to_string()));
     }
-    let seal = kept_seal::verified(site, node, &accepted.keys.signers, &accepted.former_signers)?;
+    let seal = stored_seal::verified(site, node, &accepted.keys.signers, &accepted.former_signers)?;
     let seal = seal.filter(|seal| seal.header().node == *node);
     Ok(seal.map(|seal| seal.header().recipient.to_string()))
 }

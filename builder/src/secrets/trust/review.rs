@@ -1,6 +1,6 @@
 //! Reading the three sets of a site's keys: accepted, proposed (`site.toml`) and signed (`trust.toml`).
 
-use super::differences::{Difference, Origin, between, distinct};
+use super::differences::{Difference, TrustFile, between, distinct};
 use super::error::TrustError;
 use super::key_set::KeySet;
 use super::{
@@ -93,9 +93,9 @@ impl Review {
         former
     }
 
-    /// Leaves out kept seals that cannot be read, because the user wants them replaced.
-    pub(super) fn without_kept_seals(&mut self) {
-        self.differences.retain(|difference| !matches!(difference, Difference::KeptSeal { .. }));
+    /// Leaves out stored seals that cannot be read, because the user wants them replaced.
+    pub(super) fn without_stored_seals(&mut self) {
+        self.differences.retain(|difference| !matches!(difference, Difference::BadStoredSeal { .. }));
     }
 
     /// Continues with keys for a site of which nothing was accepted before.
@@ -112,11 +112,11 @@ impl Review {
     fn compare(&mut self) {
         self.signed = self.check_signature();
         let measure = self.measure();
-        let mut differences = between(measure, &self.site_keys, Origin::Site);
+        let mut differences = between(measure, &self.site_keys, TrustFile::Site);
         match &self.signed {
             Signed::Missing => {}
             Signed::Bad(problem) => differences.push(Difference::NotSigned { problem: problem.clone() }),
-            Signed::By(_, keys) => differences.extend(between(measure, keys, Origin::Signed)),
+            Signed::By(_, keys) => differences.extend(between(measure, keys, TrustFile::Signed)),
         }
         differences.extend(self.floors.iter().cloned());
         self.differences = differences;

@@ -107,8 +107,8 @@ fn differences(result: Result<Site, CredentialError>) -> Vec<Difference> {
     }
 }
 
-fn key(origin: Origin, role: Role, key: &str, change: Change) -> Difference {
-    Difference::Key { origin, role, key: key.to_owned(), change }
+fn key(file: TrustFile, role: Role, key: &str, change: Change) -> Difference {
+    Difference::Key { file, role, key: key.to_owned(), change }
 }
 
 #[test]
@@ -129,8 +129,8 @@ fn keys_of_others_are_not_accepted_at_the_first_use() {
     let fixture = Fixture::new();
     let (admin, signer) = (fixture.add_admin(), fixture.add_signer());
     let expected = [
-        key(Origin::Site, Role::Admin, &admin, Change::Added),
-        key(Origin::Site, Role::Signer, signer.public().as_str(), Change::Added),
+        key(TrustFile::Site, Role::Admin, &admin, Change::Added),
+        key(TrustFile::Site, Role::Signer, signer.public().as_str(), Change::Added),
     ];
     for _ in 0..2 {
         // Refused the second time as well, so nothing was stored.
@@ -152,9 +152,9 @@ fn a_key_that_was_removed_is_a_difference_too() {
     fixture.accept(&[&admin]).unwrap();
     fixture.load().unwrap();
     fixture.edit(&format!(", \"{admin}\""), "");
-    let removed = |origin| key(origin, Role::Admin, &admin, Change::Removed);
+    let removed = |file| key(file, Role::Admin, &admin, Change::Removed);
     // The signed file still has it, like the accepted set.
-    assert_eq!(differences(fixture.load()), [removed(Origin::Site)]);
+    assert_eq!(differences(fixture.load()), [removed(TrustFile::Site)]);
     assert!(fixture.accept(&[&admin]).unwrap().published);
     assert_eq!(fixture.load().unwrap().accepted.unwrap().keys.admins.len(), 1);
 }
@@ -171,8 +171,8 @@ fn keys_signed_by_an_accepted_key_are_not_accepted_by_that() {
         (site, own.signing.unwrap())
     };
     SignedKeys::new(&site, &KeySet::of_site(&site).unwrap(), &credentials).unwrap().write(&site).unwrap();
-    let added = |origin| key(origin, Role::Admin, &other, Change::Added);
-    assert_eq!(differences(fixture.load()), [added(Origin::Site), added(Origin::Signed)]);
+    let added = |file| key(file, Role::Admin, &other, Change::Added);
+    assert_eq!(differences(fixture.load()), [added(TrustFile::Site), added(TrustFile::Signed)]);
     assert!(fixture.accept(&[&other]).unwrap().remaining.is_empty());
     fixture.load().unwrap();
 }
@@ -208,8 +208,8 @@ fn an_older_trust_file_with_the_older_site_is_refused() {
     for (name, content) in old {
         fs::write(fixture.site().dir.join(name), content).unwrap();
     }
-    let removed = |origin| key(origin, Role::Admin, &admin, Change::Removed);
-    assert_eq!(differences(fixture.load()), [removed(Origin::Site), removed(Origin::Signed)]);
+    let removed = |file| key(file, Role::Admin, &admin, Change::Removed);
+    assert_eq!(differences(fixture.load()), [removed(TrustFile::Site), removed(TrustFile::Signed)]);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn another_site_id_is_a_difference_from_the_signed_file() {
     fixture.publish();
     fixture.edit("id = \"home\"", "id = \"other\"");
     let expected = [Difference::SiteId {
-        origin: Origin::Signed,
+        file: TrustFile::Signed,
         accepted: "other".parse().unwrap(),
         found: "home".parse().unwrap(),
     }];
@@ -276,5 +276,5 @@ fn where_nothing_was_accepted_both_files_of_the_site_must_agree() {
     let other = fixture.add_admin();
     let error = check(fixture.site(), &at).unwrap_err();
     let TrustError::Differs { differences, .. } = error else { panic!("{error}") };
-    assert_eq!(differences, [key(Origin::Signed, Role::Admin, &other, Change::Removed)]);
+    assert_eq!(differences, [key(TrustFile::Signed, Role::Admin, &other, Change::Removed)]);
 }

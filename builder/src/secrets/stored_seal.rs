@@ -10,7 +10,7 @@ use keys::seal::{SealError, UnverifiedSeal, VerifiedSeal};
 use keys::signature::PublicKey;
 use std::io;
 
-/// The bytes of a node's kept seal; `None` if there is none.
+/// The bytes of a node's stored seal; `None` if there is none.
 pub(super) fn read(site: &Site, node: &Name) -> io::Result<Option<Vec<u8>>> {
     match site.folder.read(Site::seal_name(node)) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -19,7 +19,7 @@ pub(super) fn read(site: &Site, node: &Name) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The kept seal of a node, if one of `signers` signed it for this site. It may be that of a node of another name.
+/// The stored seal of a node, if one of `signers` signed it for this site. It may be that of a node of another name.
 ///
 /// A seal that a former signer made, or that was made under a former id of the site, is not damaged, but proves nothing:
 /// it counts as none. Any other seal that cannot be verified is a difference, which
@@ -30,7 +30,7 @@ pub(super) fn verified(
     signers: &[PublicKey],
     former: &[PublicKey],
 ) -> Result<Option<VerifiedSeal>, Difference> {
-    let bad = |problem: String| Difference::KeptSeal { node: node.clone(), problem };
+    let bad = |problem: String| Difference::BadStoredSeal { node: node.clone(), problem };
     let Some(bytes) = read(site, node).map_err(|error| bad(error.to_string()))? else { return Ok(None) };
     let seal = UnverifiedSeal::parse(&bytes).map_err(|error| bad(error.to_string()))?;
     match seal.clone().verify(signers, &site.id) {
