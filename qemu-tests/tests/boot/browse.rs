@@ -44,7 +44,7 @@ impl Image {
 }
 
 #[test]
-fn the_root_as_unsquashfs_unpacks_it() -> Result<()> {
+fn the_root_reads_as_unsquashfs_unpacks_it() -> Result<()> {
     let image = Image::new()?;
     let root = image.stick.extract(Role::Root(Slot::A))?;
     let folder = image.stick.beside("unpacked");
@@ -78,7 +78,7 @@ fn names_in(folder: &std::path::Path) -> Result<Vec<String>> {
 }
 
 #[test]
-fn the_secret_partition_as_debugfs_dumps_it() -> Result<()> {
+fn the_secret_partition_reads_as_debugfs_dumps_it() -> Result<()> {
     let image = Image::new()?;
     let (_, mode, size) = image.ls("secret/hostname")?.remove(0);
     let content = image.cat("secret/hostname")?;
@@ -113,7 +113,7 @@ fn diff(fixture: &SiteFixture, a: &Path, b: &Path) -> Result<(Option<i32>, Vec<S
 }
 
 #[test]
-fn two_nodes_differ_in_what_is_theirs_alone() -> Result<()> {
+fn two_nodes_differ_only_in_their_own_parts() -> Result<()> {
     let image = Image::new()?;
     let other = image.fixture.stick("beta")?;
     let (alpha, beta) = (image.stick.path(), other.path());

@@ -32,7 +32,7 @@ fn names(steps: &[(String, String)]) -> Vec<&str> {
 }
 
 #[test]
-fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
+fn only_changed_steps_run_again_and_why_names_the_change() -> Result<()> {
     let place = BuildSandbox::new()?;
     let all = ["kernel", "boot programs", "base tree", "root", "initramfs", "UKI", "image"];
     let first = place.build("alpha")?;
@@ -246,7 +246,7 @@ fn nodes_share_one_file_in_the_split_layout_and_each_is_a_disk_that_boots() -> R
 }
 
 #[test]
-fn builders_at_once_share_one_store_without_harm() -> Result<()> {
+fn builders_at_the_same_time_can_share_one_store() -> Result<()> {
     let place = BuildSandbox::new()?;
     let reference = place.build("alpha")?;
     succeed(&mut place.psyops(&["init", "site", "--node", "fresh"]))?;

@@ -17,7 +17,7 @@ use qemu_tests::stick::Booted;
 use std::time::Duration;
 
 #[test]
-fn a_fresh_stick_is_ok_and_its_host_key_is_the_seals() -> Result<()> {
+fn a_fresh_stick_boots_with_the_host_key_of_its_seal() -> Result<()> {
     let fixture = SiteFixture::micro()?;
     let stick = fixture.stick("alpha")?;
     let ssh = Ssh::new(&fixture)?;
@@ -135,18 +135,18 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
 
 /// Elsewhere there is one, because emulation is fastest with it.
 #[test]
-fn with_four_processors_the_node_boots() -> Result<()> {
+fn a_node_with_four_processors_boots() -> Result<()> {
     SiteFixture::micro()?.stick("alpha")?.boots_well(|setup| setup.cpus = 4).map(|_| ())
 }
 
 #[test]
-fn a_console_on_a_uart_that_is_not_there_stops_nothing() -> Result<()> {
+fn a_node_boots_with_a_console_on_a_missing_uart() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     Booted::wait(&stick.setup_with(&["console=ttyS3"])?)?.assert_well()
 }
 
 #[test]
-fn without_any_console_the_node_boots_and_is_marked_good() -> Result<()> {
+fn a_node_without_a_console_boots_and_is_marked_good() -> Result<()> {
     let fixture = SiteFixture::micro()?;
     let stick = fixture.stick("alpha")?;
     let ssh = Ssh::new(&fixture)?;

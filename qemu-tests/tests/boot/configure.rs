@@ -47,7 +47,7 @@ fn a_command_that_fails_is_reported_and_its_log_is_kept() -> Result<()> {
 }
 
 #[test]
-fn a_report_that_a_role_prints_on_the_console_is_not_believed() -> Result<()> {
+fn a_report_that_a_role_prints_on_the_console_is_ignored() -> Result<()> {
     let fixture = SiteFixture::micro()?;
     let image = fixture.image("failing")?;
     let run = |more: &[&str]| {

@@ -45,7 +45,7 @@ run file --device /root/none
 "#;
 
 #[test]
-fn a_device_is_written_where_nothing_is_lost_and_refused_otherwise() -> Result<()> {
+fn a_device_is_refused_if_data_on_it_would_be_lost() -> Result<()> {
     let fixture = SiteFixture::micro()?;
     let mut bench = ToolVm::new(&fixture, &["mke2fs", "debugfs", "e2fsck", "blkid"])?;
     bench.add_as(&fixture.site(), "site")?;

@@ -17,7 +17,7 @@ fn medium(folder: &Path, name: &str) -> Result<PathBuf> {
 }
 
 #[test]
-fn a_disk_that_was_exchanged_after_it_was_looked_at_is_not_opened() -> Result<()> {
+fn a_disk_that_was_replaced_after_the_check_is_not_opened() -> Result<()> {
     if !loop_device::work() {
         return Ok(());
     }
@@ -39,7 +39,7 @@ fn a_disk_that_was_exchanged_after_it_was_looked_at_is_not_opened() -> Result<()
 }
 
 #[test]
-fn a_disk_under_a_loop_device_is_in_use_though_the_kernel_would_give_it_away() -> Result<()> {
+fn a_disk_under_a_loop_device_is_in_use_even_if_the_kernel_opens_it() -> Result<()> {
     if !loop_device::work() {
         return Ok(());
     }

@@ -13,7 +13,7 @@ fn second(stick: &Stick, bus: Bus) -> Disk {
 }
 
 #[test]
-fn without_a_secret_partition_rescue_says_so() -> Result<()> {
+fn a_stick_without_a_secret_partition_starts_rescue() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     let number = partition_number(&stick, Role::Secret)?;
     qemu_tests::command::succeed(Command::new("sgdisk").arg(format!("--delete={number}")).arg(stick.path()))?;
@@ -28,7 +28,7 @@ fn without_a_secret_partition_rescue_says_so() -> Result<()> {
 }
 
 #[test]
-fn of_two_sticks_of_a_site_the_one_that_firmware_chose_boots() -> Result<()> {
+fn with_two_sticks_of_a_site_the_one_that_firmware_started_boots() -> Result<()> {
     let fixture = SiteFixture::micro()?;
     let (alpha, beta) = (fixture.stick("alpha")?, fixture.stick("beta")?);
     for (first, other, name) in [(&alpha, &beta, "alpha"), (&beta, &alpha, "beta")] {

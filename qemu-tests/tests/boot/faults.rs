@@ -76,22 +76,22 @@ fn boots_without_secrets(fault: &str, harm: fn(&Stick) -> Result<()>) -> Result<
 }
 
 #[test]
-fn seal_degraded() -> Result<()> {
+fn a_node_without_a_seal_boots_degraded_if_the_site_wants_it() -> Result<()> {
     boots_without_secrets("seal", without_seal)
 }
 
 #[test]
-fn identity_degraded() -> Result<()> {
+fn a_node_without_its_age_key_boots_degraded_if_the_site_wants_it() -> Result<()> {
     boots_without_secrets("identity", without_identity)
 }
 
 #[test]
-fn secret_partition_degraded() -> Result<()> {
+fn a_node_without_a_secret_partition_boots_degraded_if_the_site_wants_it() -> Result<()> {
     boots_without_secrets("secret-partition", without_secret_partition)
 }
 
 #[test]
-fn file_differs_degraded_takes_the_right_content_from_memory_and_leaves_the_disk() -> Result<()> {
+fn a_changed_file_with_action_degraded_comes_from_memory_and_stays_on_the_disk() -> Result<()> {
     let stick = harmed(FaultAction::Degraded, "alpha", with_a_changed_file)?;
     let wrong = stick.secret_file(FILE)?;
     let report = stick.boot_and_power_off()?.report;
@@ -103,7 +103,7 @@ fn file_differs_degraded_takes_the_right_content_from_memory_and_leaves_the_disk
 }
 
 #[test]
-fn install_degraded_boots_without_the_file_and_does_not_begin_the_run() -> Result<()> {
+fn a_missing_file_with_action_degraded_starts_no_configuration_run() -> Result<()> {
     let report = harmed(FaultAction::Degraded, "lacks-boot", unharmed)?.boot_and_power_off()?.report;
     assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
     ensure!(has_fault(&report, "install")?.contains("token"), "{report:?}");
@@ -126,27 +126,27 @@ fn restarts(fault: &str, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<(
 }
 
 #[test]
-fn seal_reboot() -> Result<()> {
+fn a_node_without_a_seal_restarts_if_the_site_wants_it() -> Result<()> {
     restarts("seal", "alpha", without_seal)
 }
 
 #[test]
-fn secret_partition_reboot() -> Result<()> {
+fn a_node_without_a_secret_partition_restarts_if_the_site_wants_it() -> Result<()> {
     restarts("secret-partition", "alpha", without_secret_partition)
 }
 
 #[test]
-fn file_differs_reboot() -> Result<()> {
+fn a_node_with_a_changed_file_restarts_if_the_site_wants_it() -> Result<()> {
     restarts("file-differs", "alpha", with_a_changed_file)
 }
 
 #[test]
-fn install_reboot() -> Result<()> {
+fn a_node_that_lacks_a_file_restarts_if_the_site_wants_it() -> Result<()> {
     restarts("install", "lacks-boot", unharmed)
 }
 
 #[test]
-fn reboot_ends_in_rescue_when_no_try_is_left() -> Result<()> {
+fn restarts_end_in_rescue_when_no_try_is_left() -> Result<()> {
     let stick = harmed(FaultAction::Reboot, "alpha", without_identity)?;
     let mut record = stick.control()?.effective();
     record.sequence += 5;
@@ -166,7 +166,7 @@ fn reboot_ends_in_rescue_when_no_try_is_left() -> Result<()> {
 }
 
 #[test]
-fn configure_reboot_is_not_marked_good() -> Result<()> {
+fn a_failed_run_with_action_reboot_does_not_mark_the_slot_good() -> Result<()> {
     let stick = harmed(FaultAction::Reboot, "failing", unharmed)?;
     let mut setup = stick.cold();
     setup.on_reset = OnReset::End;
@@ -188,7 +188,7 @@ fn ends_in_rescue(stick: &Stick, fault: &str) -> Result<Booted> {
 }
 
 #[test]
-fn file_differs_rescue_changes_nothing() -> Result<()> {
+fn a_changed_file_with_action_rescue_is_not_repaired() -> Result<()> {
     let stick = harmed(FaultAction::Rescue, "alpha", with_a_changed_file)?;
     let wrong = stick.secret_file(FILE)?;
     ends_in_rescue(&stick, "file-differs")?;
@@ -197,12 +197,12 @@ fn file_differs_rescue_changes_nothing() -> Result<()> {
 }
 
 #[test]
-fn root_rescue_does_not_restart_first() -> Result<()> {
+fn a_damaged_root_with_action_rescue_does_not_restart_first() -> Result<()> {
     ends_in_rescue(&harmed(FaultAction::Rescue, "alpha", with_a_damaged_root)?, "root").map(|_| ())
 }
 
 #[test]
-fn configure_rescue_asks_the_selector_for_it() -> Result<()> {
+fn a_failed_run_with_action_rescue_requests_rescue_from_the_selector() -> Result<()> {
     let stick = harmed(FaultAction::Rescue, "failing", unharmed)?;
     let mut machine = Machine::start(&stick.cold())?;
     machine.wait_for("rescue requested by the last system", DEADLINE.saturating_mul(2))?;
@@ -215,7 +215,7 @@ fn configure_rescue_asks_the_selector_for_it() -> Result<()> {
 /// A repair that cannot be written, on a read-only medium: the selector cannot count there, so a restart would never
 /// end.
 #[test]
-fn repair_rescue_and_repair_reboot_on_a_read_only_medium() -> Result<()> {
+fn a_failed_repair_on_a_read_only_medium_starts_rescue_or_restarts() -> Result<()> {
     for (action, restarts) in [(FaultAction::Rescue, &[][..]), (FaultAction::Reboot, &[NO_RESTART])] {
         // With the same action for `file-differs`, the loader would not try a repair.
         let stick = SiteFixture::with_action(Fault::Repair, action)?.stick("alpha")?;
@@ -237,7 +237,7 @@ fn repair_rescue_and_repair_reboot_on_a_read_only_medium() -> Result<()> {
 }
 
 #[test]
-fn install_rescue_is_the_default_and_names_the_file() -> Result<()> {
+fn a_missing_file_starts_rescue_by_default_and_is_named() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("lacks-boot")?;
     let booted = ends_in_rescue(&stick, "install")?;
     let message = has_fault(&booted.seen.report, "install")?;
@@ -246,7 +246,7 @@ fn install_rescue_is_the_default_and_names_the_file() -> Result<()> {
 }
 
 #[test]
-fn a_file_that_only_the_run_needs_lets_the_boot_go_on_and_the_run_not_begin() -> Result<()> {
+fn without_a_file_that_only_the_run_needs_the_node_boots_and_the_run_does_not_start() -> Result<()> {
     let report = SiteFixture::micro()?.stick("lacks-run")?.boot_and_power_off()?.report;
     assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
     assert_eq!(report.missing, ["token"]);

@@ -47,7 +47,7 @@ fn boots_well(medium: &Path) -> Result<()> {
 }
 
 #[test]
-fn a_flashed_stick_is_whole_boots_and_takes_only_what_changed() -> Result<()> {
+fn a_flashed_stick_boots_and_only_changes_are_written_the_next_time() -> Result<()> {
     let fixture = SiteFixture::small()?;
     let (image, changed) = (fixture.image("alpha")?, after_a_change(&fixture)?);
     let stick = UsbStick::blank("STICK-0001", size_of(&image)? + GIB)?;
@@ -95,7 +95,7 @@ fn a_flashed_stick_is_whole_boots_and_takes_only_what_changed() -> Result<()> {
 }
 
 #[test]
-fn foreign_content_is_named_and_stays_until_the_user_gives_it_up() -> Result<()> {
+fn foreign_content_is_named_and_kept_until_the_user_confirms() -> Result<()> {
     let fixture = SiteFixture::small()?;
     let (alpha, beta) = (fixture.image("alpha")?, fixture.image("beta")?);
     let stick = UsbStick::blank("STICK-0002", size_of(&alpha)? + 64 * MIB)?;
@@ -133,7 +133,7 @@ fn foreign_content_is_named_and_stays_until_the_user_gives_it_up() -> Result<()>
 }
 
 #[test]
-fn sectors_of_4096_bytes_are_refused_where_the_stick_shows_them() -> Result<()> {
+fn a_stick_that_has_sectors_of_4096_bytes_is_refused() -> Result<()> {
     let fixture = SiteFixture::small()?;
     let image = fixture.image("alpha")?;
     let size = size_of(&image)? + 64 * MIB;
@@ -149,7 +149,7 @@ fn sectors_of_4096_bytes_are_refused_where_the_stick_shows_them() -> Result<()> 
 }
 
 #[test]
-fn several_sticks_are_written_by_one_call() -> Result<()> {
+fn several_sticks_are_written_by_one_command() -> Result<()> {
     let fixture = SiteFixture::small()?;
     let (alpha, beta) = (fixture.image("alpha")?, fixture.image("beta")?);
     let size = size_of(&alpha)? + 64 * MIB;

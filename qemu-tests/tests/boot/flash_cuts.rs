@@ -67,24 +67,24 @@ fn pulled_out(seed: u64) -> Result<()> {
 // Thirty moments, in three machines side by side.
 
 #[test]
-fn a_stick_that_is_pulled_out_is_no_disk_and_the_next_run_ends_well() -> Result<()> {
+fn a_stick_that_is_pulled_out_has_no_partition_table_and_the_next_run_succeeds() -> Result<()> {
     pulled_out(SEED)
 }
 
 #[test]
 #[ignore = "minutes: make test-long"]
-fn a_stick_that_is_pulled_out_at_other_moments_is_no_disk_either() -> Result<()> {
+fn a_stick_that_is_pulled_out_at_other_moments_has_no_partition_table() -> Result<()> {
     pulled_out(SEED + 1)
 }
 
 #[test]
 #[ignore = "minutes: make test-long"]
-fn a_stick_that_is_pulled_out_at_still_other_moments_is_no_disk_either() -> Result<()> {
+fn a_stick_that_is_pulled_out_at_more_moments_has_no_partition_table() -> Result<()> {
     pulled_out(SEED + 2)
 }
 
 #[test]
-fn a_run_that_is_killed_leaves_no_disk_and_the_next_one_goes_on() -> Result<()> {
+fn a_killed_run_leaves_no_partition_table_and_the_next_run_continues() -> Result<()> {
     let mut vm = FlashVm::small()?;
     let stick = UsbStick::blank("STICK-0021", vm.size())?;
     let span = measure(&mut vm, &stick)?;
@@ -120,7 +120,7 @@ fn chosen(requests: &Requests) -> Vec<Cut> {
 
 /// Over an old system, which is the harder case: its table is there when the first byte is written.
 #[test]
-fn whenever_the_power_goes_a_stick_with_a_table_is_whole() -> Result<()> {
+fn after_any_power_cut_a_stick_with_a_partition_table_is_whole() -> Result<()> {
     let mut vm = FlashVm::small()?;
     let old = vm.fixture().image_after("older", "alpha", |copy| {
         let file = copy.site().join("site.toml");

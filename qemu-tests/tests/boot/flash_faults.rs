@@ -57,7 +57,7 @@ fn worn_sectors_are_named() -> Result<()> {
 }
 
 #[test]
-fn a_stick_whose_seal_cannot_be_read_is_bad_and_not_foreign() -> Result<()> {
+fn a_stick_whose_seal_cannot_be_read_is_reported_as_bad() -> Result<()> {
     let mut vm = FlashVm::small()?;
     let seal = start(&vm, Role::Seal(Slot::A))?;
     let stick = UsbStick::blank("STICK-0013", vm.size())?;
@@ -70,7 +70,7 @@ fn a_stick_whose_seal_cannot_be_read_is_bad_and_not_foreign() -> Result<()> {
 }
 
 #[test]
-fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> Result<()> {
+fn an_error_is_retried_and_one_that_stays_means_a_bad_stick() -> Result<()> {
     let mut vm = FlashVm::small()?;
     let offset = start(&vm, Role::Root(Slot::A))? + 3 * MIB + 1024;
     let size = vm.size();
@@ -90,7 +90,7 @@ fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> R
 }
 
 #[test]
-fn a_stick_whose_rate_collapses_is_worn() -> Result<()> {
+fn a_stick_that_becomes_very_slow_is_reported_as_worn() -> Result<()> {
     let mut vm = FlashVm::small()?;
     let fault = Fault::Tires { after: 40 * MIB, rate: 120 << 10 };
     let stick = UsbStick::blank("STICK-0014", vm.size())?.with_fault(vm.size(), fault)?;
@@ -100,7 +100,7 @@ fn a_stick_whose_rate_collapses_is_worn() -> Result<()> {
 }
 
 #[test]
-fn a_stick_with_less_room_than_it_says_is_found_out() -> Result<()> {
+fn a_stick_with_less_room_than_it_claims_is_refused() -> Result<()> {
     let mut vm = FlashVm::small()?;
     let (image, says) = (vm.size() - 64 * MIB, 64 << 30);
     for fault in [Fault::Wraps, Fault::Loses] {
@@ -121,7 +121,7 @@ fn a_stick_with_less_room_than_it_says_is_found_out() -> Result<()> {
 
 /// The check works: a writer that starts at the beginning and verifies nothing fails it in both ways.
 #[test]
-fn what_dd_leaves_behind_is_caught() -> Result<()> {
+fn the_check_of_interrupted_writers_detects_what_dd_leaves() -> Result<()> {
     let mut vm = FlashVm::small()?;
     let size = vm.size();
     let short = UsbStick::blank("STICK-0013", size)?;

@@ -70,7 +70,7 @@ fn a_file_is_written_without_any_rights() -> Result<()> {
 }
 
 #[test]
-fn images_are_built_and_written_in_one_go() -> Result<()> {
+fn images_are_built_and_written_by_one_command() -> Result<()> {
     let fixture = SiteFixture::small()?;
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);
@@ -111,7 +111,7 @@ fn images_are_built_and_written_in_one_go() -> Result<()> {
 }
 
 #[test]
-fn a_loop_device_is_written_where_it_is_meant() -> Result<()> {
+fn a_loop_device_is_written_only_if_the_user_names_its_serial() -> Result<()> {
     if !loop_device::work() {
         return Ok(());
     }

@@ -43,7 +43,7 @@ fn sgdisk_finds_no_problem() -> Result<()> {
 }
 
 #[test]
-fn fsck_vfat_is_content_and_mtools_reads_the_selector() -> Result<()> {
+fn fsck_vfat_finds_no_problem_and_mtools_reads_the_selector() -> Result<()> {
     let stick = stick()?;
     let esp = stick.extract(Role::Esp)?;
     succeed(Command::new("fsck.vfat").arg("-n").arg(&esp))?;
@@ -54,7 +54,7 @@ fn fsck_vfat_is_content_and_mtools_reads_the_selector() -> Result<()> {
 }
 
 #[test]
-fn e2fsck_is_content() -> Result<()> {
+fn e2fsck_finds_no_problem() -> Result<()> {
     stick()?.fsck_secret()
 }
 
@@ -72,7 +72,7 @@ fn unsquashfs_reads_the_root() -> Result<()> {
 }
 
 #[test]
-fn veritysetup_agrees() -> Result<()> {
+fn veritysetup_verifies_the_root() -> Result<()> {
     let stick = stick()?;
     let (root, tree) = (stick.extract(Role::Root(Slot::A))?, stick.extract(Role::Verity(Slot::A))?);
     let hash = root_hash(&stick)?;

@@ -85,7 +85,7 @@ fn a_secret_partition_that_cannot_be_read_is_named() -> Result<()> {
 }
 
 #[test]
-fn a_repair_that_the_medium_does_not_take_comes_from_memory() -> Result<()> {
+fn a_file_that_cannot_be_repaired_comes_from_memory() -> Result<()> {
     let stick = alpha()?;
     stick.debugfs(&format!("rm /{FILE}\n"))?;
     let mut setup = patient(&stick)?;
@@ -97,7 +97,7 @@ fn a_repair_that_the_medium_does_not_take_comes_from_memory() -> Result<()> {
 }
 
 #[test]
-fn a_seal_that_cannot_be_read_gives_way_to_the_other() -> Result<()> {
+fn the_other_seal_is_used_if_one_cannot_be_read() -> Result<()> {
     let stick = alpha()?;
     let role = Role::Seal(Slot::A);
     let seal = stick.read(role, 0, usize::try_from(stick.extent(role)?.length)?)?;
@@ -121,7 +121,7 @@ fn a_root_that_cannot_be_read_is_named_with_its_partition() -> Result<()> {
 }
 
 #[test]
-fn a_full_secret_partition_is_said_and_the_right_content_comes_from_memory() -> Result<()> {
+fn a_full_secret_partition_is_reported_and_the_right_content_comes_from_memory() -> Result<()> {
     let stick = alpha()?;
     stick.debugfs(&format!("rm /{FILE}\nwrite /etc/passwd /{FILE}\n"))?;
     stick.fill_secret()?;
@@ -170,7 +170,7 @@ fn ends_well(mut machine: Machine) -> Result<()> {
 }
 
 #[test]
-fn a_stick_that_comes_after_twenty_seconds_is_waited_for() -> Result<()> {
+fn a_stick_that_appears_after_twenty_seconds_boots() -> Result<()> {
     let mut machine = waiting(&alpha()?)?;
     machine.wait_for("waiting for the disk since 20 s", DEADLINE)?;
     machine.plug(0)?;
@@ -178,7 +178,7 @@ fn a_stick_that_comes_after_twenty_seconds_is_waited_for() -> Result<()> {
 }
 
 #[test]
-fn a_stick_that_goes_during_the_wait_and_comes_back_boots() -> Result<()> {
+fn a_stick_that_is_replugged_during_the_wait_boots() -> Result<()> {
     let stick = alpha()?;
     let machine = waiting(&stick)?;
     machine.plug(0)?;
@@ -203,7 +203,7 @@ fn a_stick_behind_a_slow_hub_boots() -> Result<()> {
 }
 
 #[test]
-fn a_stick_that_firmware_passes_over_is_started_by_its_shell() -> Result<()> {
+fn a_stick_that_firmware_skips_is_started_by_its_shell() -> Result<()> {
     let stick = alpha()?;
     let mut setup = stick.cold();
     setup.trouble.passed_over = true;
@@ -244,7 +244,7 @@ fn rots(fixture: &SiteFixture, stick: &Stick, mut setup: Setup, said: &str) -> R
 }
 
 #[test]
-fn a_root_that_rots_while_it_runs_panics_and_costs_a_try() -> Result<()> {
+fn a_root_that_is_damaged_while_it_runs_panics_and_uses_up_a_try() -> Result<()> {
     let fixture = SiteFixture::micro()?;
     let stick = fixture.stick("alpha")?;
     let panic = "Kernel panic - not syncing: dm-verity device corrupted";
@@ -256,7 +256,7 @@ fn a_root_that_rots_while_it_runs_panics_and_costs_a_try() -> Result<()> {
 }
 
 #[test]
-fn a_root_that_rots_while_it_runs_restarts_where_the_site_says_so() -> Result<()> {
+fn a_root_that_is_damaged_while_it_runs_restarts_if_the_site_wants_it() -> Result<()> {
     let fixture = SiteFixture::restarting()?;
     let stick = fixture.stick("alpha")?;
     let restart = "Restarting system with command 'dm-verity device corrupted'";

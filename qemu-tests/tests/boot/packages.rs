@@ -186,7 +186,7 @@ fn on_a_terminal(
 }
 
 #[test]
-fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
+fn updating_the_lock_shows_the_changes_and_asks_first() -> Result<()> {
     let place = BuildSandbox::new()?;
     let path = place.site().join("site.lock");
     // The fixture's lock may name an older index.
@@ -252,7 +252,7 @@ fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
 }
 
 #[test]
-fn what_a_role_or_node_wants_comes_into_the_lock_and_goes_again() -> Result<()> {
+fn packages_of_roles_and_nodes_are_added_to_the_lock_and_removed_again() -> Result<()> {
     let place = place()?;
     let path = place.site().join("site.lock");
     for (file, role) in [("nodes/alpha.toml", "\"queries\", "), ("nodes/beta.toml", "packages = [\"pv\"]\n")]

@@ -43,36 +43,36 @@ fn of_one(tally: Tally) -> Report {
 /// For writers of the secret partition and of raw partitions: every state is the complete old or new one, and the next
 /// run makes everything right. The harness works: each writer with a known error loses something in some states.
 #[test]
-fn what_is_written_to_a_stick_is_old_or_new() -> Result<()> {
+fn after_a_power_cut_a_stick_has_the_old_or_the_new_state() -> Result<()> {
     let report = run::run(&plan(20))?;
     must_lose_nothing(&report, 5 * 20)
 }
 
 #[test]
 #[ignore = "minutes to an hour: make test-long"]
-fn long_what_is_written_to_a_stick_is_old_or_new() -> Result<()> {
+fn long_after_a_power_cut_a_stick_has_the_old_or_the_new_state() -> Result<()> {
     let report = run::run(&Plan { machines: 2, ..plan(usize::MAX) })?;
     must_lose_nothing(&report, 1000)
 }
 
 #[test]
-fn a_try_that_the_selector_takes_is_counted_or_not() -> Result<()> {
+fn after_a_power_cut_a_try_is_counted_or_not() -> Result<()> {
     must_lose_nothing(&of_one(selector::run(2, SEED)?), 2)
 }
 
 #[test]
 #[ignore = "minutes: make test-long"]
-fn long_a_try_that_the_selector_takes_is_counted_or_not() -> Result<()> {
+fn long_after_a_power_cut_a_try_is_counted_or_not() -> Result<()> {
     must_lose_nothing(&of_one(selector::run(usize::MAX, SEED)?), 2)
 }
 
 #[test]
-fn a_stick_starts_cold_from_what_a_power_cut_leaves() -> Result<()> {
+fn after_any_power_cut_a_stick_boots_cold() -> Result<()> {
     must_lose_nothing(&of_one(cold::run(3, SEED, 1, &tell)?), 3)
 }
 
 #[test]
 #[ignore = "half an hour: make test-long"]
-fn long_a_stick_starts_cold_from_what_a_power_cut_leaves() -> Result<()> {
+fn long_after_any_power_cut_a_stick_boots_cold() -> Result<()> {
     must_lose_nothing(&of_one(cold::run(30, SEED, 2, &tell)?), 30)
 }

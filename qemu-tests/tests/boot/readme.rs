@@ -72,7 +72,7 @@ fn shell(script: &str, folder: &Path, home: &Path) -> Result<Command> {
 }
 
 #[test]
-fn the_two_commands_to_start_are_these() -> Result<()> {
+fn the_readme_starts_with_two_commands() -> Result<()> {
     let blocks = blocks(Path::new("README.md"))?;
     assert_eq!(blocks.get(..2), Some(["make demo\n".to_owned(), "make test\n".to_owned()].as_slice()));
     // This test is a part of `make test`, so here only make's own plan can be checked.
@@ -120,7 +120,7 @@ fn setup_without_rights_names_the_packages() -> Result<()> {
 }
 
 #[test]
-fn the_demo_boots_and_says_ok() -> Result<()> {
+fn the_demo_boots_and_prints_ok() -> Result<()> {
     let home = tempfile::tempdir()?;
     let output = succeed(&mut shell("make demo", &checkout()?, home.path())?)?;
     let report = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -57,7 +57,7 @@ fn each_kind_of_damage_is_repaired_and_an_unknown_file_is_left() -> Result<()> {
 /// has the option to panic on errors: all of this is corrected, and other users can read neither the key nor its
 /// folder.
 #[test]
-fn a_key_that_others_can_read_is_closed_to_them() -> Result<()> {
+fn an_age_key_that_others_can_read_gets_its_mode_and_owner_back() -> Result<()> {
     let fixture = SiteFixture::micro()?;
     let stick = fixture.stick("alpha")?;
     let key = stick.secret_file(AGE_KEY)?;

@@ -79,7 +79,7 @@ fn every_command_of_the_shell_does_what_it_says() -> Result<()> {
 }
 
 #[test]
-fn nothing_that_is_typed_stops_the_machine() -> Result<()> {
+fn no_input_to_the_rescue_shell_stops_the_machine() -> Result<()> {
     let mut machine = alpha_in_rescue(&SiteFixture::micro()?)?;
     typed(&mut machine, "kill -9 1", "42-0-")?;
     for signal in ["INT", "QUIT", "SEGV", "ABRT", "PWR"] {
@@ -92,14 +92,14 @@ fn nothing_that_is_typed_stops_the_machine() -> Result<()> {
 }
 
 #[test]
-fn a_shell_that_turns_into_something_else_is_left_when_that_ends() -> Result<()> {
+fn a_shell_that_was_replaced_with_exec_ends_with_that_program() -> Result<()> {
     let mut machine = alpha_in_rescue(&SiteFixture::micro()?)?;
     machine.send("exec false\n")?;
     boots(&mut machine)
 }
 
 #[test]
-fn killed_shells_come_again_and_an_unmounted_system_boots() -> Result<()> {
+fn killed_shells_start_again_and_an_unmounted_system_boots() -> Result<()> {
     let mut machine = alpha_in_rescue(&SiteFixture::micro()?)?;
     machine.wait_for(PROMPT, SOON)?;
     machine.send("kill -9 $$\n")?;
@@ -184,7 +184,7 @@ fn last_failure(stick: &Stick) -> Result<(LastFailure, bool)> {
 }
 
 #[test]
-fn why_a_boot_failed_outlives_the_power_and_is_shown_once() -> Result<()> {
+fn the_reason_for_a_failed_boot_survives_power_off_and_is_shown_once() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     let key = stick.beside("age.key");
     fs::write(&key, stick.secret_file(AGE_KEY)?)?;
@@ -216,7 +216,7 @@ fn why_a_boot_failed_outlives_the_power_and_is_shown_once() -> Result<()> {
 }
 
 #[test]
-fn keys_are_open_only_where_the_site_wants_it() -> Result<()> {
+fn keys_are_in_rescue_only_if_the_site_wants_it() -> Result<()> {
     for (policy, status) in [("", "42-1-"), ("\nkeep-keys = true", "42-0-")] {
         let name = if policy.is_empty() { "shell" } else { "keeps-keys" };
         let fixture = SiteFixture::with_rescue(name, &format!("console = \"shell\"{policy}"))?;
@@ -257,7 +257,7 @@ const HOW_ADDRESSED: &str =
     "echo $(ps | grep -c '[u]dhcpc') $(ip -4 addr show scope global | grep -c 10.0.2.15)";
 
 #[test]
-fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
+fn rescue_by_ssh_accepts_the_sites_key_without_a_console() -> Result<()> {
     let micro = SiteFixture::micro()?;
     let stick = by_ssh_only(&micro)?.stick("alpha")?;
     let ssh = Ssh::to_rescue(&micro)?;
@@ -273,7 +273,7 @@ fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
 
 /// Rescue is requested before the seal is read, and yet the address in the seal is used.
 #[test]
-fn by_ssh_at_the_nodes_fixed_address() -> Result<()> {
+fn rescue_by_ssh_works_at_the_nodes_fixed_address() -> Result<()> {
     let micro = SiteFixture::micro()?;
     let stick = by_ssh_only(&micro)?.stick("fixed-address")?;
     let ssh = Ssh::to_rescue(&micro)?;
@@ -287,7 +287,7 @@ fn by_ssh_at_the_nodes_fixed_address() -> Result<()> {
 /// The stick fails while the node's fixed address is read from it. The process that reads it cannot be killed, and yet
 /// the user gets the requested rescue.
 #[test]
-fn a_stick_that_hangs_costs_the_fixed_address_and_not_the_rescue() -> Result<()> {
+fn rescue_starts_without_the_fixed_address_if_the_stick_hangs() -> Result<()> {
     let stick =
         by_ssh(&SiteFixture::micro()?, "ssh-and-shell", "console = \"shell\"\n")?.stick("fixed-address")?;
     let mut setup = asked_for_rescue(&stick)?;
@@ -328,7 +328,7 @@ fn commands_only(micro: &SiteFixture) -> Result<SiteFixture> {
 const READER: &str = "psyops rescue> ";
 
 #[test]
-fn with_commands_only_no_way_leads_to_a_shell() -> Result<()> {
+fn a_site_that_allows_only_commands_gives_no_shell() -> Result<()> {
     let micro = SiteFixture::micro()?;
     let stick = commands_only(&micro)?.stick("alpha")?;
     let ssh = Ssh::to_rescue(&micro)?;

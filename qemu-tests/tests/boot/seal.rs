@@ -64,7 +64,7 @@ fn position(bytes: &[u8], needle: &[u8]) -> Result<usize> {
 }
 
 #[test]
-fn a_flipped_byte_in_the_signature() -> Result<()> {
+fn a_seal_with_a_flipped_byte_in_its_signature_is_refused() -> Result<()> {
     let mut seal = seal_of(&SiteFixture::micro()?.stick("alpha")?)?;
     let line = position(&seal, b"untrusted comment:")?;
     let signature = line + seal[line..].iter().position(|&b| b == b'\n').context("one line only")? + 40;
@@ -73,7 +73,7 @@ fn a_flipped_byte_in_the_signature() -> Result<()> {
 }
 
 #[test]
-fn a_flipped_byte_in_the_payload() -> Result<()> {
+fn a_seal_with_a_flipped_byte_in_its_payload_is_refused() -> Result<()> {
     let mut seal = seal_of(&SiteFixture::micro()?.stick("alpha")?)?;
     let payload = position(&seal, b"age-encryption.org")? + 400;
     seal[payload] ^= 1;
@@ -81,7 +81,7 @@ fn a_flipped_byte_in_the_payload() -> Result<()> {
 }
 
 #[test]
-fn the_seal_of_another_node() -> Result<()> {
+fn the_seal_of_another_node_is_refused() -> Result<()> {
     let seal = seal_of(&SiteFixture::micro()?.stick("beta")?)?;
     let mine = public_key("alpha")?;
     let theirs = public_key("beta")?;
@@ -89,13 +89,13 @@ fn the_seal_of_another_node() -> Result<()> {
 }
 
 #[test]
-fn a_seal_that_another_site_signed() -> Result<()> {
+fn a_seal_that_another_site_signed_is_refused() -> Result<()> {
     let seal = seal_of(&SiteFixture::stranger()?.stick("alpha")?)?;
     is_refused(&with_seal(&seal)?, "seal", &["key", "seal-a"])
 }
 
 #[test]
-fn no_seal_at_all() -> Result<()> {
+fn a_stick_without_a_seal_starts_rescue() -> Result<()> {
     is_refused(&with_seal(&[])?, "seal", &["seal-a", "seal-b", "empty"])
 }
 
@@ -124,7 +124,7 @@ fn an_older_seal_in_both_places_is_refused() -> Result<()> {
 }
 
 #[test]
-fn a_damaged_seal_is_passed_over_where_the_other_slot_has_one() -> Result<()> {
+fn a_damaged_seal_is_skipped_if_the_other_slot_has_one() -> Result<()> {
     let seal = seal_of(&SiteFixture::micro()?.stick("alpha")?)?;
     let stick = with_seal(&seal)?;
     stick.write(Role::Seal(Slot::B), 0, &seal)?;
@@ -135,14 +135,14 @@ fn a_damaged_seal_is_passed_over_where_the_other_slot_has_one() -> Result<()> {
 }
 
 #[test]
-fn no_age_key() -> Result<()> {
+fn a_stick_without_an_age_key_starts_rescue() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     stick.debugfs(&format!("rm /{AGE_KEY}\n"))?;
     is_refused(&stick, "identity", &[AGE_KEY, &public_key("alpha")?])
 }
 
 #[test]
-fn a_malformed_age_key() -> Result<()> {
+fn a_malformed_age_key_is_refused() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     let bad = stick.beside("bad.key");
     fs::write(&bad, "AGE-SECRET-KEY-THAT-IS-NONE\n")?;
@@ -151,7 +151,7 @@ fn a_malformed_age_key() -> Result<()> {
 }
 
 #[test]
-fn the_age_key_of_another_node() -> Result<()> {
+fn the_age_key_of_another_node_is_refused_and_not_written() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     let other = stick.beside("beta.key");
     fs::write(&other, SiteFixture::micro()?.stick("beta")?.secret_file(AGE_KEY)?)?;
@@ -163,7 +163,7 @@ fn the_age_key_of_another_node() -> Result<()> {
 }
 
 #[test]
-fn leaving_the_shell_tries_again() -> Result<()> {
+fn leaving_the_shell_tries_to_boot_again() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     stick.debugfs(&format!("rm /{AGE_KEY}\n"))?;
     let mut booted = stick.boot()?;

@@ -68,7 +68,7 @@ fn a_fresh_stick_boots_slot_a_and_each_start_takes_a_try() -> Result<()> {
 }
 
 #[test]
-fn a_good_slot_is_counted_too() -> Result<()> {
+fn a_start_of_a_good_slot_takes_a_try_too() -> Result<()> {
     let vm = SelectorVm::fresh()?;
     vm.disk.set_control(0, &ControlRecord::fresh(3).marked_good(Slot::A))?;
     must_be(&vm.boot(Access::Write)?.selection()?, Slot::A, Mode::Normal, 2);
@@ -78,7 +78,7 @@ fn a_good_slot_is_counted_too() -> Result<()> {
 }
 
 #[test]
-fn a_slot_without_tries_gives_way_to_the_other() -> Result<()> {
+fn the_other_slot_starts_if_one_has_no_tries() -> Result<()> {
     let vm = SelectorVm::with_both_slots(&record(1, 0, 3))?;
     let told = vm.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
@@ -88,7 +88,7 @@ fn a_slot_without_tries_gives_way_to_the_other() -> Result<()> {
 }
 
 #[test]
-fn without_any_try_the_rescue_shell_is_started_and_nothing_taken() -> Result<()> {
+fn without_tries_the_rescue_shell_starts_and_no_try_is_taken() -> Result<()> {
     let vm = SelectorVm::fresh()?;
     let spent =
         ControlRecord { slots: PerSlot { a: trying(0), ..Default::default() }, ..ControlRecord::fresh(3) };
@@ -139,7 +139,7 @@ fn a_boot_record_of_a_larger_uki_starts_the_other_slot() -> Result<()> {
 }
 
 #[test]
-fn a_uki_that_firmware_refuses_costs_a_try_and_starts_the_other_slot() -> Result<()> {
+fn a_uki_that_firmware_refuses_uses_up_a_try_and_the_other_slot_starts() -> Result<()> {
     let vm = SelectorVm::with_both_slots(&record(1, 3, 3))?;
     vm.install(Slot::A, &[0x5a; 10_000])?;
     let told = vm.boot(Access::Write)?.selection()?;
@@ -150,7 +150,7 @@ fn a_uki_that_firmware_refuses_costs_a_try_and_starts_the_other_slot() -> Result
 }
 
 #[test]
-fn a_uki_that_comes_back_costs_a_try_and_the_other_slot_starts() -> Result<()> {
+fn a_uki_that_returns_uses_up_a_try_and_the_other_slot_starts() -> Result<()> {
     let vm = SelectorVm::with_both_slots(&record(1, 3, 3))?;
     vm.install(Slot::A, &probe(Probe::ComesBack)?)?;
     let console = vm.boot(Access::Write)?;
@@ -163,7 +163,7 @@ fn a_uki_that_comes_back_costs_a_try_and_the_other_slot_starts() -> Result<()> {
 }
 
 #[test]
-fn a_torn_control_record_leaves_the_other_one_to_hold() -> Result<()> {
+fn the_other_control_record_counts_if_one_is_torn() -> Result<()> {
     for (torn, other) in [(0, 1), (1, 0)] {
         let vm = SelectorVm::with_both_slots(&record(4, 3, 3))?;
         vm.disk.set_control(torn, &record(7, 1, 1))?;
@@ -186,7 +186,7 @@ fn a_torn_control_record_leaves_the_other_one_to_hold() -> Result<()> {
 }
 
 #[test]
-fn without_control_records_the_slot_that_is_whole_runs() -> Result<()> {
+fn without_control_records_the_undamaged_slot_starts() -> Result<()> {
     let vm = SelectorVm::with_both_slots(&record(1, 3, 3))?;
     vm.disk.write(Role::Control, 0, &[0; 8192])?;
     vm.disk.flip(Role::Boot(Slot::A), 0)?;
@@ -199,7 +199,7 @@ fn without_control_records_the_slot_that_is_whole_runs() -> Result<()> {
 }
 
 #[test]
-fn without_a_control_partition_the_stick_boots_uncounted() -> Result<()> {
+fn without_a_control_partition_the_stick_boots_without_counting_tries() -> Result<()> {
     let vm = SelectorVm::fresh()?;
     let renamed = Command::new("sgdisk").arg("--change-name=2:other").arg(vm.disk.path()).output()?;
     ensure!(renamed.status.success(), "{renamed:?}");
@@ -212,7 +212,7 @@ fn without_a_control_partition_the_stick_boots_uncounted() -> Result<()> {
 }
 
 #[test]
-fn a_torn_first_copy_of_the_partition_table_is_lived_with() -> Result<()> {
+fn a_stick_with_a_torn_first_partition_table_boots() -> Result<()> {
     let vm = SelectorVm::fresh()?;
     // The header of the primary copy (sector 1), and the first entries after it.
     let file = OpenOptions::new().read(true).write(true).open(vm.disk.path())?;
@@ -241,7 +241,7 @@ fn a_partition_of_the_right_name_and_another_type_is_not_started() -> Result<()>
 }
 
 #[test]
-fn a_read_only_stick_boots_uncounted_and_unchanged() -> Result<()> {
+fn a_read_only_stick_boots_without_counting_tries() -> Result<()> {
     let vm = SelectorVm::fresh()?;
     let before = fs::read(vm.disk.path())?;
     let console = vm.boot(Access::ReadOnly)?;
@@ -295,7 +295,7 @@ fn key_f_restarts_into_the_firmware_and_takes_no_try() -> Result<()> {
 }
 
 #[test]
-fn a_rescue_that_was_requested_is_served_once() -> Result<()> {
+fn a_requested_rescue_starts_once() -> Result<()> {
     let vm = SelectorVm::fresh()?;
     vm.disk.set_control(0, &ControlRecord { rescue_requested: true, ..ControlRecord::fresh(3) })?;
     let told = vm.boot(Access::Write)?.selection()?;
@@ -306,7 +306,7 @@ fn a_rescue_that_was_requested_is_served_once() -> Result<()> {
 }
 
 #[test]
-fn with_nothing_to_start_it_says_why_and_waits_for_a_key() -> Result<()> {
+fn without_a_slot_to_start_the_selector_prints_why_and_waits_for_a_key() -> Result<()> {
     let vm = SelectorVm::fresh()?;
     vm.disk.flip(Role::Boot(Slot::A), 0)?;
     let mut machine = vm.start(Access::Write)?;
@@ -327,7 +327,7 @@ fn with_nothing_to_start_it_says_why_and_waits_for_a_key() -> Result<()> {
 }
 
 #[test]
-fn another_stick_in_the_machine_is_never_looked_at() -> Result<()> {
+fn the_selector_ignores_another_stick_in_the_machine() -> Result<()> {
     let (own, other) =
         (SelectorVm::with_both_slots(&record(1, 3, 3))?, SelectorVm::with_both_slots(&record(9, 1, 1))?);
     own.disk.flip(Role::Boot(Slot::A), 0)?;
@@ -340,7 +340,7 @@ fn another_stick_in_the_machine_is_never_looked_at() -> Result<()> {
 }
 
 #[test]
-fn a_clone_of_the_stick_is_told_apart_by_its_port() -> Result<()> {
+fn a_clone_of_the_stick_is_recognised_by_its_port() -> Result<()> {
     let (own, clone) = (SelectorVm::fresh()?, SelectorVm::fresh()?);
     fs::copy(own.disk.path(), clone.disk.path())?;
     // With this record the clone would be used if it were taken for the own one.

@@ -31,7 +31,7 @@ fn packages() -> Result<BTreeSet<String>> {
 
 /// apt resolves the packages against the archive's present index, as if none were installed.
 #[test]
-fn the_archive_has_all_packages_and_they_fit_together() -> Result<()> {
+fn all_packages_of_the_set_up_can_be_installed_together() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let place = |name: &str| folder.path().join(name).display().to_string();
     fs::create_dir_all(folder.path().join("lists/partial"))?;

@@ -59,7 +59,7 @@ fn a_flipped_byte_in_the_boot_record_runs_the_other_slot() -> Result<()> {
 }
 
 #[test]
-fn without_another_slot_a_damaged_uki_is_said_and_nothing_hangs() -> Result<()> {
+fn without_another_slot_a_damaged_uki_is_reported() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     stick.flip(Role::Boot(Slot::A), 1_000_000)?;
     let mut machine = Machine::start(&stick.cold())?;
@@ -86,14 +86,14 @@ fn is_never_handed_over_to(stick: &Stick) -> Result<()> {
 }
 
 #[test]
-fn a_flipped_byte_in_the_root_is_never_handed_over_to() -> Result<()> {
+fn a_root_with_a_flipped_byte_is_never_started() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     stick.flip(Role::Root(Slot::A), ROOT_START)?;
     is_never_handed_over_to(&stick)
 }
 
 #[test]
-fn a_flipped_byte_in_the_hash_tree_is_never_handed_over_to() -> Result<()> {
+fn a_root_with_a_flipped_byte_in_its_hash_tree_is_never_started() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     // The first block after the superblock is the top of the tree.
     stick.flip(Role::Verity(Slot::A), 4096 + 5)?;
@@ -101,7 +101,7 @@ fn a_flipped_byte_in_the_hash_tree_is_never_handed_over_to() -> Result<()> {
 }
 
 #[test]
-fn a_root_that_fails_in_one_slot_leaves_the_other_to_run() -> Result<()> {
+fn the_other_slot_boots_if_the_root_of_one_fails() -> Result<()> {
     let stick = with_both_slots()?;
     // The loader takes any slot whose tree matches the root hash, so this is healed without a reboot.
     stick.flip(Role::Verity(Slot::A), 4096 + 5)?;
@@ -111,7 +111,7 @@ fn a_root_that_fails_in_one_slot_leaves_the_other_to_run() -> Result<()> {
 }
 
 #[test]
-fn a_slot_that_is_never_marked_good_is_left_after_its_tries() -> Result<()> {
+fn the_other_slot_boots_when_one_that_was_never_marked_good_has_no_tries() -> Result<()> {
     let stick = with_both_slots()?;
     let mut setup = stick.cold();
     setup.on_reset = OnReset::End;
@@ -126,7 +126,7 @@ fn a_slot_that_is_never_marked_good_is_left_after_its_tries() -> Result<()> {
 }
 
 #[test]
-fn either_control_record_may_be_lost() -> Result<()> {
+fn a_stick_boots_if_either_control_record_is_lost() -> Result<()> {
     for place in [0, 1] {
         let stick = SiteFixture::micro()?.stick("alpha")?;
         stick.set_control(1 - place, &ControlRecord { sequence: 5, ..ControlRecord::fresh(3) })?;
@@ -138,7 +138,7 @@ fn either_control_record_may_be_lost() -> Result<()> {
 }
 
 #[test]
-fn with_both_control_records_lost_the_slot_that_is_whole_boots() -> Result<()> {
+fn the_undamaged_slot_boots_if_both_control_records_are_lost() -> Result<()> {
     let stick = with_both_slots()?;
     stick.write(Role::Control, 0, &[0; 8192])?;
     stick.flip(Role::Boot(Slot::A), 1_000_000)?;
@@ -161,7 +161,7 @@ fn the_key_r_leads_to_the_rescue_shell() -> Result<()> {
 }
 
 #[test]
-fn the_boot_record_says_what_the_uki_is() -> Result<()> {
+fn the_boot_record_describes_the_uki() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     let end = stick.extent(Role::Boot(Slot::A))?.length;
     let record = BootRecord::decode(&stick.read(Role::Boot(Slot::A), end - SIZE_U64, SIZE)?);

@@ -26,18 +26,18 @@ fn a_clock_that_lost_its_battery_is_set_to_the_time_of_the_build() -> Result<()>
 }
 
 #[test]
-fn a_clock_in_2106_stops_nothing() -> Result<()> {
+fn a_node_boots_with_a_clock_in_2106() -> Result<()> {
     boots_well(|setup| setup.trouble.clock = Some("2106-02-07T06:28:10".into()))
 }
 
 #[test]
-fn without_a_source_of_random_numbers_the_node_boots() -> Result<()> {
+fn a_node_without_a_source_of_random_numbers_boots() -> Result<()> {
     boots_well(|setup| setup.trouble.no_entropy = true)
 }
 
 /// From firmware, which needs memory as well.
 #[test]
-fn one_hundred_and_ninety_two_mebibytes_are_enough() -> Result<()> {
+fn a_node_boots_with_192_mib_of_memory() -> Result<()> {
     SiteFixture::micro()?.stick("alpha")?.boots_well_cold(|setup| setup.memory = 192).map(|_| ())
 }
 
