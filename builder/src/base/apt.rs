@@ -4,8 +4,9 @@
 //! the index; the digest of each package then goes into the lock.
 
 use super::BaseError;
+use super::index_digests::IndexDigests;
 use super::locked_package::{Archive, LockedPackage};
-use super::vouch::{IndexDigests, KEYRING, keep_index};
+use super::vouch::{KEYRING, keep_index};
 use crate::atomic;
 use crate::site::Packages;
 use crate::store::{Store, StoreError, entries};

@@ -9,9 +9,9 @@
 
 use super::BaseError;
 use super::imported::{ImportedBase, RawImage, RawTar};
+use super::index_digests::IndexDigests;
 use super::locked_package::{LockedPackage, Part, RawPackage};
 use super::variant::{RawVariant, Variant};
-use super::vouch::IndexDigests;
 use crate::site::{Base, LOCK_FILE, PackageSet, Site};
 use crate::store::{Inputs, StepName};
 use handoff::architecture::{Architecture, UnknownArchitecture};

@@ -2,8 +2,8 @@
 //! ([`super::vouch`]).
 
 use super::BaseError;
+use super::index_digests::IndexDigests;
 use super::lock::{Lock, LockRequest};
-use super::vouch::IndexDigests;
 use crate::input::read_bounded;
 use crate::site::{LOCK_FILE, Site, SiteFolder};
 use crate::store::Store;

@@ -14,6 +14,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 mod fuzzing;
 pub mod imported;
+mod index_digests;
 mod init;
 mod kernel;
 mod leftovers;
@@ -33,6 +34,7 @@ pub(crate) use imported::{hostile_server, resolve_reference};
 pub(crate) use {fuzzing::text as fuzz_text, imported::manifest::fuzz as fuzz_manifest};
 
 pub use error::BaseError;
+pub use index_digests::IndexDigests;
 pub use init::Init;
 pub use kernel::KernelFolder;
 pub use lock::Lock;

@@ -5,6 +5,7 @@
 use super::package_list::{self, Listed};
 use super::release;
 use crate::atomic::AtomicFile;
+use crate::base::index_digests::IndexDigests;
 use crate::base::openpgp::{self, BadOpenPgp, ClearSigned};
 use crate::input::digest_of_file;
 use crate::store::{Store, StoreError};
@@ -17,15 +18,6 @@ use std::path::{Path, PathBuf};
 const MOST_RELEASE: u64 = 4 << 20;
 /// The zstd level for lists: 50 MB become 12 MB in half a second.
 const PACKED: i32 = 3;
-
-/// The digests of an index in a lock.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct IndexDigests {
-    /// The digest of `InRelease`.
-    pub in_release: Sha256Digest,
-    /// The digest of `Packages`, unpacked.
-    pub packages: Sha256Digest,
-}
 
 /// Why an index cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -15,10 +15,11 @@ mod release;
 mod signature;
 
 pub use error::{NoIndex, NoSignature, NotVouched, Subject};
+pub use index::BadIndex;
 pub(super) use index::keep as keep_index;
-pub use index::{BadIndex, IndexDigests};
 
 use super::BaseError;
+use super::index_digests::IndexDigests;
 use super::lock::Lock;
 use super::lock_file::LockFile;
 use super::locked_package::{LockedPackage, Part};
