@@ -5,11 +5,11 @@
 //! path is never trusted: what counts is whether a package of the lock has a file with that content.
 
 mod berkeley;
+mod ids;
 mod makers;
 mod passwords;
 mod rules;
 mod search;
-mod settings;
 mod times;
 
 use super::locked_package::Part;

@@ -1,5 +1,6 @@
 //! What a file that is not from a package is searched for.
 
+use super::ids;
 use std::fmt;
 use std::path::Path;
 
@@ -119,7 +120,7 @@ impl Machine {
         if self.id.as_ref().is_some_and(|id| has(id.as_bytes())) {
             return Some(Find::ThisMachineId);
         }
-        if is_id(bytes) || super::settings::have_id(bytes) {
+        if ids::is_id(bytes) || ids::have_id(bytes) {
             return Some(Find::Id);
         }
         if looks_random(bytes) {
@@ -145,17 +146,6 @@ fn has_word(text: &str, name: &str) -> bool {
         !before.is_some_and(part) && !after.is_some_and(part)
     };
     text.match_indices(name).any(|(at, _)| is_word(at))
-}
-
-/// Whether the bytes are only 32 hexadecimal digits, or a UUID, of which not all digits are the same.
-pub(super) fn is_id(bytes: &[u8]) -> bool {
-    let text = bytes.trim_ascii();
-    let digits: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'-').collect();
-    let dashes = text.len() - digits.len();
-    digits.len() == 32
-        && (dashes == 0 || dashes == 4)
-        && digits.iter().all(u8::is_ascii_hexdigit)
-        && digits.iter().any(|digit| Some(digit) != digits.first())
 }
 
 /// Whether nearly all bytes are as different as random ones would be, and are not text.

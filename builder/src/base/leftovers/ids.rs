@@ -1,9 +1,19 @@
-//! Ids of a machine in files of settings: `MY_HOSTID="417512d890ee4aa9a2a24552c79a923c"`.
-
-use super::search::is_id;
+//! Ids of a machine: a file that has nothing else, and lines in files of settings
+//! (`MY_HOSTID="417512d890ee4aa9a2a24552c79a923c"`).
 
 /// Files with more bytes are not settings.
 const MOST: usize = 1 << 16;
+
+/// Whether the bytes are only 32 hexadecimal digits, or a UUID, of which not all digits are the same.
+pub(super) fn is_id(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii();
+    let digits: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'-').collect();
+    let dashes = text.len() - digits.len();
+    digits.len() == 32
+        && (dashes == 0 || dashes == 4)
+        && digits.iter().all(u8::is_ascii_hexdigit)
+        && digits.iter().any(|digit| Some(digit) != digits.first())
+}
 
 /// Whether a line assigns an id to a name that ends in ID.
 pub(super) fn have_id(bytes: &[u8]) -> bool {
