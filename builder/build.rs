@@ -33,6 +33,7 @@ const RECIPES: [(&str, &[&str]); 4] = [
             "src/sbom",
             "src/engine/system.rs",
             "src/ids.rs",
+            "src/overlays.rs",
             "src/site/overlay.rs",
             "src/tools.rs",
             "src/tools",
@@ -41,7 +42,10 @@ const RECIPES: [(&str, &[&str]); 4] = [
             "../handoff/src/verity.rs",
         ],
     ),
-    ("PSYOPS_RECIPE_BOOT", &["src/boot", "src/engine", "../overlays/rescue", "../handoff/src"]),
+    (
+        "PSYOPS_RECIPE_BOOT",
+        &["src/boot", "src/engine", "src/overlays.rs", "../overlays/rescue", "../handoff/src"],
+    ),
     (
         "PSYOPS_RECIPE_IMAGE",
         &[

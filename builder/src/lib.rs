@@ -30,6 +30,7 @@ pub mod interrupt;
 mod leftovers;
 pub mod limits;
 pub mod next_command;
+mod overlays;
 pub mod parallel;
 pub mod private_memory;
 pub mod programs;

@@ -5,7 +5,7 @@ use crate::base::BaseSystem;
 use crate::boot::modules::{self, ModuleFile};
 use crate::error::Error;
 use crate::input::read_input;
-use crate::root::layers::OVERLAYS;
+use crate::overlays::OVERLAYS;
 use crate::site::Site;
 use handoff::modules::Module;
 use handoff::paths;

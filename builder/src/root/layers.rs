@@ -7,7 +7,7 @@
 use super::image::Recipe;
 use crate::base::{Init, KernelFolder};
 use crate::input::digest_of_file;
-use crate::sbom;
+use crate::overlays::OVERLAYS;
 use crate::site::{Base, Overlay, Role, SiteFolder};
 use crate::store::{Inputs, StepName, Store};
 use crate::tools::TAR2SQFS;
@@ -15,18 +15,16 @@ use crate::tree::{LayeredTree, Metadata, TreeError};
 use handoff::hash::Sha256Digest;
 use handoff::name::Name;
 use handoff::paths;
-use include_dir::{Dir, include_dir};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// The overlays that are embedded in the builder: one folder for each base, and one for the initramfs.
-pub(crate) static OVERLAYS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../overlays");
-
 /// The version of the code that makes roots: it changes with that code.
 const RECIPE: &str = env!("PSYOPS_RECIPE_ROOT");
+/// The folder in the root for documents about the system: SBOM and provenance.
+pub const DOCUMENTS: &str = "usr/share/psyops";
 /// The link to the agent in a folder of `PATH`.
 const AGENT_COMMAND: &str = "usr/bin/psyops-agent";
 /// The file of password hashes, and the id of the group that may read it.
@@ -65,7 +63,7 @@ pub struct Layers<'a> {
     pub kernel: &'a KernelFolder,
     /// The path of the agent.
     pub agent: &'a Path,
-    /// Documents about the system: their names in [`sbom::FOLDER`], and their texts.
+    /// Documents about the system: their names in [`DOCUMENTS`], and their texts.
     pub system_documents: &'a [(&'static str, String)],
     /// The roles of the site.
     pub roles: &'a BTreeMap<Name, Role>,
@@ -136,7 +134,7 @@ impl Recipe for Layers<'_> {
         tree.insert_symlink(AGENT_COMMAND, paths::AGENT)?;
         let site = paths::SITE.trim_start_matches('/');
         for (name, text) in self.system_documents {
-            tree.insert_file(&format!("{}/{name}", sbom::FOLDER), 0o644, text.clone().into_bytes())?;
+            tree.insert_file(&format!("{}/{name}", DOCUMENTS), 0o644, text.clone().into_bytes())?;
         }
         tree.begin_layer("the site's roles and overlays");
         self.add_site(&mut tree, site)?;

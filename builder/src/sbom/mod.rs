@@ -12,9 +12,6 @@ use crate::base::locked_package::Part;
 use crate::ids::{Owner, derived_uuid};
 use crate::site::{Base, ImageSource, Site};
 
-/// The folder in the root for both documents and the provenance.
-pub const FOLDER: &str = "usr/share/psyops";
-
 /// The SBOM of a system in both formats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sbom {
