@@ -70,7 +70,7 @@ use steps::{configure, disk as find_disk, early, handover, install, modules, roo
 #[must_use]
 pub fn main() -> ExitCode {
     if nix::unistd::getpid().as_raw() != 1 {
-        return rescue::commands::run(&std::env::args().collect::<Vec<_>>());
+        return rescue::called::run(&std::env::args().collect::<Vec<_>>());
     }
     let started = clock::Uptime::now();
     restart::on_panic();

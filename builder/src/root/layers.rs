@@ -134,7 +134,7 @@ impl Recipe for Layers<'_> {
         tree.insert_symlink(AGENT_COMMAND, paths::AGENT)?;
         let site = paths::SITE.trim_start_matches('/');
         for (name, text) in self.system_documents {
-            tree.insert_file(&format!("{}/{name}", DOCUMENTS), 0o644, text.clone().into_bytes())?;
+            tree.insert_file(&format!("{DOCUMENTS}/{name}"), 0o644, text.clone().into_bytes())?;
         }
         tree.begin_layer("the site's roles and overlays");
         self.add_site(&mut tree, site)?;

@@ -6,7 +6,8 @@
 //! no key can be read, unless the site sets `keep_keys`.
 
 pub(crate) mod addresses;
-pub(crate) mod commands;
+pub(crate) mod called;
+mod commands;
 mod password;
 mod remote;
 mod restricted;

@@ -63,14 +63,9 @@ fn converse(
             Typed::Empty => {}
             Typed::Exit => return ExitCode::SUCCESS,
             Typed::Command(name, word) => drop(execute(name, word)),
-            Typed::Unknown => drop(writeln!(output, "{}", known())),
+            Typed::Unknown => drop(writeln!(output, "{}", commands::restricted_commands())),
         }
     }
-}
-
-/// The list of commands that can be typed.
-pub(super) fn known() -> String {
-    format!("known commands: {}", RESTRICTED_COMMANDS.map(|(_, usage)| usage).join(", "))
 }
 
 /// The next line, without its end; of one that is too long only the beginning, one byte longer than any command may be.
@@ -185,7 +180,7 @@ mod tests {
             ExitCode::SUCCESS
         });
         assert_eq!(run, ["status None", "secrets Some(\"check\")"]);
-        let expected = format!("{PROMPT}{}\n{}", known(), PROMPT.repeat(4));
+        let expected = format!("{PROMPT}{}\n{}", commands::restricted_commands(), PROMPT.repeat(4));
         assert_eq!(String::from_utf8(output).unwrap(), expected);
         let mut endless = std::io::repeat(b'x').take(1 << 20);
         assert_eq!(line(&mut endless), None);

@@ -7,7 +7,7 @@ use crate::rescue::remote::{busybox, cards};
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
-pub(super) fn run(event: &str) -> ExitCode {
+pub(in crate::rescue) fn run(event: &str) -> ExitCode {
     let value = |name: &str| std::env::var(name).unwrap_or_default();
     let card = value("interface");
     if !cards().contains(&card) {

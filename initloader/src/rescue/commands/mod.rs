@@ -3,12 +3,11 @@
 
 mod disks;
 mod fsck;
-mod lease;
+pub(super) mod lease;
 mod secrets;
 
 use crate::process;
 use crate::rescue::SCREEN;
-use crate::rescue::restricted;
 use crate::rescue::sessions::RETRY;
 use handoff::shown::ShownLines;
 use handoff::{paths, rescue};
@@ -17,7 +16,6 @@ use nix::unistd::Pid;
 use std::ffi::CString;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 
 /// The exit code for wrong usage, as in the workstation's commands.
@@ -30,21 +28,6 @@ pub(super) enum Output {
     Paged,
     /// Directly; no program is started for it.
     Plain,
-}
-
-/// Runs the command that the first word names.
-pub(crate) fn run(arguments: &[String]) -> ExitCode {
-    let (name, rest) = arguments.split_first().map_or(("", arguments), |(name, rest)| (name.as_str(), rest));
-    let name = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let words: Vec<&str> = rest.iter().map(String::as_str).collect();
-    let is =
-        |place: &str| Path::new(place).file_name().is_some_and(|own| own == name.trim_start_matches('-'));
-    match words.as_slice() {
-        // A login shell's name has a dash before it.
-        words if is(paths::COMMAND_READER) => restricted::run(words),
-        [event] if is(paths::LEASE_READER) => lease::run(event),
-        words => execute(name, words, Output::Paged),
-    }
 }
 
 /// Runs one command.
@@ -61,7 +44,7 @@ pub(super) fn execute(name: &str, words: &[&str], output: Output) -> ExitCode {
         ("reboot", []) if output == Output::Plain => ask(Signal::SIGTERM),
         ("poweroff", []) if output == Output::Plain => ask(Signal::SIGUSR2),
         ("help", []) if output == Output::Plain => {
-            say(&restricted::known());
+            say(&restricted_commands());
             ExitCode::SUCCESS
         }
         _ => usage(output),
@@ -74,9 +57,14 @@ pub(super) fn usage(output: Output) -> ExitCode {
         Output::Paged => {
             format!("known commands: {}", rescue::SHELL_COMMANDS.map(|(_, usage)| usage).join(", "))
         }
-        Output::Plain => restricted::known(),
+        Output::Plain => restricted_commands(),
     });
     ExitCode::from(USAGE)
+}
+
+/// The list of commands that can be typed without a shell.
+pub(super) fn restricted_commands() -> String {
+    format!("known commands: {}", rescue::RESTRICTED_COMMANDS.map(|(_, usage)| usage).join(", "))
 }
 
 /// Prints a line; a closed output is not an error.
