@@ -34,6 +34,7 @@ mod paused;
 mod proxy;
 mod quota;
 mod record;
+mod serving;
 mod spool;
 mod state;
 mod text;
@@ -46,8 +47,8 @@ use std::path::{Path, PathBuf};
 
 pub use inbox::discard;
 pub use paused::{PausedSyslog, recover};
-pub use proxy::keep;
 pub use quota::{Dropped, Drops};
+pub use serving::keep;
 pub use state::{PauseState, Stage};
 
 /// The lines that the proxy writes to its standard output.

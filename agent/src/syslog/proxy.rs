@@ -1,20 +1,16 @@
-//! The proxy: the process that has `/dev/log` during the pause. `ending` has how it gives everything back.
+//! What the proxy has during a pause, and what it does with `/dev/log` and the sockets. `serving` calls it for each
+//! event; `ending` has how it gives everything back.
 
 use super::daemon::Daemon;
 use super::datagram::{self, Datagram};
-use super::ending::Ending;
 use super::inbox::{First, Inbox};
 use super::inherited::{Inherited, SocketNumber};
 use super::log_socket::{Holder, LogSocket};
 use super::spool::Spool;
 use super::state::{PauseState, Stage, StateFile};
 use super::text::LocalOffset;
-use super::{Places, SyslogError, watch, word};
+use super::{Places, SyslogError, watch};
 use crate::clock::Deadline;
-use crate::file::{self, failing};
-use nix::sys::signalfd::SignalFd;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::FlockOperation;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixDatagram;
@@ -23,42 +19,12 @@ use std::time::Duration;
 
 /// A removed name is taken again after this: a daemon that binds it again does so at once, and must find it free.
 const FILL_AFTER: Duration = Duration::from_millis(50);
-/// How often a daemon is searched at the end, besides at each change of the name: a link's target can appear.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Datagrams that are taken from one socket before other work is done.
 const TURN: usize = 256;
 /// The part of a turn that one datagram with descriptors counts as, because a process must take it out.
 const DESCRIPTORS_COUNT_AS: usize = 32;
 /// How often that process is started for one datagram.
 const ATTEMPTS: u32 = 10;
-
-/// Pauses syslog until the standard input is closed, then replays. Answers on the standard output. The socket that
-/// takes the daemon's place is the standard error: the parent process has it too, so that its queue outlives the proxy.
-pub fn keep(places: &Places) -> Result<(), SyslogError> {
-    let result = run(places);
-    if let Err(error) = &result {
-        say(&format!("{}{error}", word::ERROR));
-    }
-    result
-}
-
-fn run(places: &Places) -> Result<(), SyslogError> {
-    let lock = file::open_log(&places.lock)?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            say(word::SHARED);
-            return Ok(());
-        }
-        Err(error) => failing("lock", &places.lock, Err(error))?,
-    }
-    // A signal that ends the run's group or terminal must not end the proxy.
-    let _ = rustix::process::setsid();
-    let signals = watch::ending_signals().map_err(in_proxy("take signals in"))?;
-    let mut proxy = Proxy::begin(places)?;
-    say(word::PAUSED);
-    proxy.serve(&signals)
-}
 
 /// Writes a line to the parent process.
 pub(super) fn say(line: &str) {
@@ -85,13 +51,15 @@ pub(super) struct Proxy {
     pub(super) offset: LocalOffset,
     /// The number of datagrams that were longer than a record or than the kernel sends.
     pub(super) cut: u64,
-    fill_at: Option<Deadline>,
+    /// When a removed name is taken again.
+    pub(super) fill_at: Option<Deadline>,
     buffer: Vec<u8>,
     state: StateFile,
 }
 
 impl Proxy {
-    fn begin(places: &Places) -> Result<Self, SyslogError> {
+    /// Takes the name, and goes on with the spool of a proxy that was killed.
+    pub(super) fn begin(places: &Places) -> Result<Self, SyslogError> {
         let mut spool = Spool::open(&places.spool, places.total)?;
         let before = PauseState::load(&places.state);
         if let Some(state) = before.filter(|state| matches!(state.stage, Stage::Paused | Stage::Replaying)) {
@@ -121,54 +89,6 @@ impl Proxy {
         proxy.inherit();
         proxy.note(Stage::Paused);
         Ok(proxy)
-    }
-
-    fn serve(&mut self, signals: &SignalFd) -> Result<(), SyslogError> {
-        let mut ending: Option<Ending> = None;
-        loop {
-            self.wait(signals, ending.as_ref()).map_err(in_proxy("wait in"))?;
-            self.receive();
-            let name_changed = self.watch.drain();
-            if !ending.as_ref().is_some_and(Ending::is_handed_over) {
-                self.look_at_name()?;
-            }
-            self.look_at_inherited(false)?;
-            let by_signal = matches!(signals.read_signal(), Ok(Some(_)));
-            if let Some(ending) = &mut ending {
-                ending.note(by_signal);
-            } else if by_signal || watch::input_is_closed() {
-                ending = Some(Ending::begin(by_signal));
-            }
-            self.note(if ending.is_some() { Stage::Replaying } else { Stage::Paused });
-            if let Some(ending) = &mut ending
-                && self.end(ending, name_changed)?
-            {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Waits for the next event.
-    fn wait(&self, signals: &SignalFd, ending: Option<&Ending>) -> io::Result<()> {
-        let stdin = io::stdin();
-        let mut descriptors =
-            vec![PollFd::new(signals, PollFlags::IN), PollFd::new(self.watch.descriptor(), PollFlags::IN)];
-        descriptors.extend(self.own.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
-        descriptors.extend(self.inherited.iter().map(|socket| PollFd::new(socket.holder(), PollFlags::IN)));
-        let mut until = self.fill_at;
-        let mut sooner =
-            |deadline: Deadline| until = Some(until.map_or(deadline, |at| at.or_sooner(deadline)));
-        match (ending, &self.daemon) {
-            (None, _) => descriptors.push(PollFd::new(&stdin, PollFlags::IN)),
-            (Some(_), Some(daemon)) => descriptors.push(PollFd::new(daemon, PollFlags::OUT)),
-            (Some(_), None) => sooner(Deadline::after(LOOK_AGAIN)),
-        }
-        ending.into_iter().flat_map(Ending::deadlines).for_each(sooner);
-        let span = until.and_then(|at| at.left().try_into().ok());
-        match poll(&mut descriptors, span.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Writes the state for other programs. An error does not end the pause.
@@ -228,7 +148,7 @@ impl Proxy {
     }
 
     /// Ensures that the proxy has the name.
-    fn look_at_name(&mut self) -> Result<(), SyslogError> {
+    pub(super) fn look_at_name(&mut self) -> Result<(), SyslogError> {
         match self.name.holder() {
             Holder::Us => self.fill_at = None,
             Holder::Another => {
