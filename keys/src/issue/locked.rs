@@ -5,11 +5,20 @@
 
 use crate::identity::{BadIdentity, NodeIdentity};
 use crate::issue::identity_file;
-use crate::issue::signing::{BadSigningKey, SigningFailed, SigningKey};
+use crate::issue::signing::{
+    BadSigningKey, CHECKSUM_ALGORITHM, KDF_ALGORITHM, KEY_ID, SECRET_BYTES, SigningFailed, SigningKey,
+    too_short,
+};
 use crate::timestamp::Timestamp;
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::secrecy::SecretString;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use minisign::SecretKeyBox;
+use std::fmt;
+use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::ops::Range;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -26,7 +35,7 @@ impl Work {
     /// The smallest factor, for tests.
     pub const LEAST: Self = Self(10);
 
-    pub(super) fn log2(self) -> u8 {
+    fn log2(self) -> u8 {
         self.0
     }
 }
@@ -123,7 +132,27 @@ pub fn lock_identity(
 
 /// Opens a signing key that is under a passphrase.
 pub fn open_signing_key(file: &[u8], passphrase: &str) -> Result<SigningKey, LockedError> {
-    SigningKey::parse_locked(file, passphrase)
+    let text = std::str::from_utf8(file).map_err(|_| BadSigningKey::NotAKey)?;
+    let line = text.lines().nth(1).ok_or(BadSigningKey::NotAKey)?;
+    let bytes = BASE64_STANDARD.decode(line).map_err(|_| BadSigningKey::NotAKey)?;
+    let limit = |range: Range<usize>| {
+        let limit = bytes.get(range)?.try_into().ok()?;
+        Some(u64::from_le_bytes(limit))
+    };
+    let (Some(operations), Some(memory)) = (limit(OPERATIONS), limit(MEMORY)) else {
+        return Err(BadSigningKey::NotAKey.into());
+    };
+    if bytes.len() != SECRET_BYTES || !bytes.starts_with(b"EdSc") {
+        return Err(BadSigningKey::NotAKey.into());
+    }
+    if operations > MOST_OPERATIONS || memory > MOST_MEMORY {
+        return Err(LockedError::TooMuchWork);
+    }
+    let boxed = SecretKeyBox::from_string(text).map_err(|_| BadSigningKey::NotAKey)?;
+    // The checksum shows whether the passphrase is right; a damaged file looks the same.
+    let secret =
+        boxed.into_secret_key(Some(passphrase.to_owned())).map_err(|_| LockedError::WrongPassphrase)?;
+    Ok(SigningKey::of_secret(secret)?)
 }
 
 /// The file of a signing key under a passphrase.
@@ -132,8 +161,48 @@ pub fn lock_signing_key(
     passphrase: &str,
     work: Work,
 ) -> Result<Zeroizing<String>, LockFailed> {
-    Ok(key.locked_text(passphrase, work)?)
+    let failed = |error: &dyn fmt::Display| SigningFailed(error.to_string());
+    let mut bytes = key.with_checksum()?;
+    let mut salt = [0; SALT.end - SALT.start];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut salt))
+        .map_err(|error| failed(&error))?;
+    // libsodium derives N = 2^log2, r = 8, p = 1 from these limits.
+    let memory = 1024_u64 << work.log2();
+    let operations = memory / 32;
+    let fields: [(Range<usize>, &[u8]); 5] = [
+        (KDF_ALGORITHM, b"Sc"),
+        (CHECKSUM_ALGORITHM, b"B2"),
+        (SALT, &salt),
+        (OPERATIONS, &operations.to_le_bytes()),
+        (MEMORY, &memory.to_le_bytes()),
+    ];
+    for (range, value) in fields {
+        bytes.get_mut(range).ok_or_else(too_short)?.copy_from_slice(value);
+    }
+    let params = scrypt::Params::new(work.log2(), 8, 1, scrypt::Params::RECOMMENDED_LEN)
+        .map_err(|error| failed(&error))?;
+    let mut stream = Zeroizing::new([0; SECRET_BYTES - KEY_ID.start]);
+    scrypt::scrypt(passphrase.as_bytes(), &salt, &params, &mut *stream).map_err(|error| failed(&error))?;
+    let secret = bytes.get_mut(KEY_ID.start..).ok_or_else(too_short)?;
+    for (byte, mask) in secret.iter_mut().zip(stream.iter()) {
+        *byte ^= mask;
+    }
+    Ok(key.file("minisign encrypted secret key", &bytes))
 }
+
+/// The passphrase's salt in a signing key.
+const SALT: Range<usize> = 6..38;
+
+/// The limit of operations for scrypt, in libsodium's unit.
+const OPERATIONS: Range<usize> = 38..46;
+
+/// The limit of memory for scrypt, in bytes.
+const MEMORY: Range<usize> = 46..54;
+
+/// libsodium's "sensitive" limits, which minisign writes, are the most that a file may ask for.
+const MOST_OPERATIONS: u64 = 33_554_432;
+const MOST_MEMORY: u64 = 1 << 30;
 
 #[cfg(test)]
 mod tests {
@@ -198,8 +267,6 @@ mod tests {
 
     #[test]
     fn a_signing_key_that_asks_for_too_much_work_is_refused_before_it_is_done() {
-        use base64::Engine as _;
-        use base64::prelude::BASE64_STANDARD;
         let key = SigningKey::generate().unwrap();
         let file = lock_signing_key(&key, "x", Work::LEAST).unwrap();
         let line = file.lines().nth(1).unwrap();

@@ -1,12 +1,11 @@
 //! minisign key pairs and signing. The files are those of the `minisign` program (`minisign -G -W`): each can use the
 //! other's.
 //!
-//! The secret key file may be under a passphrase (`locked`). Without one, only the file's permissions protect it.
+//! The secret key files here are without a passphrase: only the file's permissions protect them. `locked` has the others.
 //!
 //! Signatures are those of RFC 8032, the same for the same content. The `minisign` crate draws a random nonce for each
 //! (the program does not), so that the same image could not be built twice.
 
-use crate::issue::locked::{LockedError, Work};
 use crate::signature::{self, PublicKey};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -15,8 +14,6 @@ use blake2::{Blake2b, Blake2b512, Digest as _};
 use ed25519_dalek::{SECRET_KEY_LENGTH, Signer as _};
 use minisign::{KeyPair, PublicKey as SignersKey, SecretKey, SecretKeyBox};
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::ops::Range;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -51,7 +48,7 @@ impl fmt::Debug for SigningKey {
 /// An error that only a broken system causes, such as a random source that fails. Holds its message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("signing failed: {0}")]
-pub struct SigningFailed(String);
+pub struct SigningFailed(pub(super) String);
 
 impl SigningKey {
     /// Makes a new key pair.
@@ -79,38 +76,14 @@ impl SigningKey {
         } else {
             SecretKeyBox::from_string(text).ok().and_then(|text| text.into_unencrypted_secret_key().ok())
         };
-        let secret = secret.ok_or(BadSigningKey::Damaged)?;
+        Self::of_secret(secret.ok_or(BadSigningKey::Damaged)?)
+    }
+
+    /// The key with this secret half.
+    pub(super) fn of_secret(secret: SecretKey) -> Result<Self, BadSigningKey> {
         let public = public_of(&secret).ok_or(BadSigningKey::Damaged)?;
         let key = Self { secret, public };
         // Signing verifies the new signature, which shows that both halves match.
-        key.sign(b"", "").map_err(|_| BadSigningKey::Damaged)?;
-        Ok(key)
-    }
-
-    /// Opens a secret key file that is under a passphrase. The work that this needs is checked first.
-    pub(super) fn parse_locked(file: &[u8], passphrase: &str) -> Result<Self, LockedError> {
-        let text = std::str::from_utf8(file).map_err(|_| BadSigningKey::NotAKey)?;
-        let line = text.lines().nth(1).ok_or(BadSigningKey::NotAKey)?;
-        let bytes = BASE64_STANDARD.decode(line).map_err(|_| BadSigningKey::NotAKey)?;
-        let limit = |range: Range<usize>| {
-            let limit = bytes.get(range)?.try_into().ok()?;
-            Some(u64::from_le_bytes(limit))
-        };
-        let (Some(operations), Some(memory)) = (limit(OPERATIONS), limit(MEMORY)) else {
-            return Err(BadSigningKey::NotAKey.into());
-        };
-        if bytes.len() != SECRET_BYTES || !bytes.starts_with(b"EdSc") {
-            return Err(BadSigningKey::NotAKey.into());
-        }
-        if operations > MOST_OPERATIONS || memory > MOST_MEMORY {
-            return Err(LockedError::TooMuchWork);
-        }
-        let boxed = SecretKeyBox::from_string(text).map_err(|_| BadSigningKey::NotAKey)?;
-        // The checksum shows whether the passphrase is right; a damaged file looks the same.
-        let secret =
-            boxed.into_secret_key(Some(passphrase.to_owned())).map_err(|_| LockedError::WrongPassphrase)?;
-        let public = public_of(&secret).ok_or(BadSigningKey::Damaged)?;
-        let key = Self { secret, public };
         key.sign(b"", "").map_err(|_| BadSigningKey::Damaged)?;
         Ok(key)
     }
@@ -124,45 +97,8 @@ impl SigningKey {
         Ok(self.file("minisign secret key", &bytes))
     }
 
-    /// The secret key file's text under a passphrase, in minisign's encrypted form.
-    pub(super) fn locked_text(
-        &self,
-        passphrase: &str,
-        work: Work,
-    ) -> Result<Zeroizing<String>, SigningFailed> {
-        let failed = |error: &dyn fmt::Display| SigningFailed(error.to_string());
-        let mut bytes = self.with_checksum()?;
-        let mut salt = [0; SALT.end - SALT.start];
-        File::open("/dev/urandom")
-            .and_then(|mut random| random.read_exact(&mut salt))
-            .map_err(|error| failed(&error))?;
-        // libsodium derives N = 2^log2, r = 8, p = 1 from these limits.
-        let memory = 1024_u64 << work.log2();
-        let operations = memory / 32;
-        let fields: [(Range<usize>, &[u8]); 5] = [
-            (KDF_ALGORITHM, b"Sc"),
-            (CHECKSUM_ALGORITHM, b"B2"),
-            (SALT, &salt),
-            (OPERATIONS, &operations.to_le_bytes()),
-            (MEMORY, &memory.to_le_bytes()),
-        ];
-        for (range, value) in fields {
-            bytes.get_mut(range).ok_or_else(too_short)?.copy_from_slice(value);
-        }
-        let params = scrypt::Params::new(work.log2(), 8, 1, scrypt::Params::RECOMMENDED_LEN)
-            .map_err(|error| failed(&error))?;
-        let mut stream = Zeroizing::new([0; SECRET_BYTES - KEY_ID.start]);
-        scrypt::scrypt(passphrase.as_bytes(), &salt, &params, &mut *stream)
-            .map_err(|error| failed(&error))?;
-        let secret = bytes.get_mut(KEY_ID.start..).ok_or_else(too_short)?;
-        for (byte, mask) in secret.iter_mut().zip(stream.iter()) {
-            *byte ^= mask;
-        }
-        Ok(self.file("minisign encrypted secret key", &bytes))
-    }
-
     /// The key's bytes in clear, with their checksum.
-    fn with_checksum(&self) -> Result<Zeroizing<Vec<u8>>, SigningFailed> {
+    pub(super) fn with_checksum(&self) -> Result<Zeroizing<Vec<u8>>, SigningFailed> {
         let mut bytes = Zeroizing::new(self.secret.to_bytes());
         let mut hasher = Blake2b::<U32>::new();
         for range in [0..2, KEY_ID.start..SECRET_BYTES - CHECKSUM_BYTES] {
@@ -177,7 +113,8 @@ impl SigningKey {
         Ok(bytes)
     }
 
-    fn file(&self, what: &str, bytes: &[u8]) -> Zeroizing<String> {
+    /// The two lines of a file with these bytes of a key.
+    pub(super) fn file(&self, what: &str, bytes: &[u8]) -> Zeroizing<String> {
         let line = Zeroizing::new(BASE64_STANDARD.encode(bytes));
         Zeroizing::new(format!(
             "untrusted comment: {what} {} of a psyopsOS site\n{}\n",
@@ -220,7 +157,7 @@ impl SigningKey {
     }
 }
 
-fn too_short() -> SigningFailed {
+pub(super) fn too_short() -> SigningFailed {
     SigningFailed("the secret key is too short".to_owned())
 }
 
@@ -229,33 +166,20 @@ fn public_of(secret: &SecretKey) -> Option<PublicKey> {
     public.to_base64().parse().ok()
 }
 
-/// Bytes of a secret key: three algorithms, salt and limits of the passphrase, key id, key, checksum.
-const SECRET_BYTES: usize = 158;
+/// Bytes of a secret key, in files with and without a passphrase: three algorithms, salt and limits of the passphrase, key id, key, checksum.
+pub(super) const SECRET_BYTES: usize = 158;
 
 /// The last bytes of the key: the checksum.
 const CHECKSUM_BYTES: usize = 32;
 
 /// The algorithm that derives a key from the passphrase.
-const KDF_ALGORITHM: Range<usize> = 2..4;
+pub(super) const KDF_ALGORITHM: Range<usize> = 2..4;
 
 /// The algorithm of the checksum.
-const CHECKSUM_ALGORITHM: Range<usize> = 4..6;
-
-/// The passphrase's salt.
-const SALT: Range<usize> = 6..38;
-
-/// The limit of operations for scrypt, in libsodium's unit.
-const OPERATIONS: Range<usize> = 38..46;
-
-/// The limit of memory for scrypt, in bytes.
-const MEMORY: Range<usize> = 46..54;
-
-/// libsodium's "sensitive" limits, which minisign writes, are the most that a file may ask for.
-const MOST_OPERATIONS: u64 = 33_554_432;
-const MOST_MEMORY: u64 = 1 << 30;
+pub(super) const CHECKSUM_ALGORITHM: Range<usize> = 4..6;
 
 /// The key id.
-const KEY_ID: Range<usize> = 54..62;
+pub(super) const KEY_ID: Range<usize> = 54..62;
 
 /// The secret half of the key.
 const SEED: Range<usize> = 62..62 + SECRET_KEY_LENGTH;
