@@ -24,3 +24,10 @@ pub fn uefi_program(file: &str) -> Result<PathBuf> {
         None => bail!("no {file} in {folders:?}: run make build, or name its folder in PSYOPS_PROGRAMS"),
     }
 }
+
+/// Cargo's target folder: a test is in `TARGET/PROFILE/deps`.
+pub fn target_folder() -> Result<PathBuf> {
+    let test = env::current_exe().context("asking for the path of the running test")?;
+    let target = test.ancestors().find(|folder| folder.join("release/psyops").is_file());
+    Ok(target.context("no release/psyops above the tests: run make build first")?.to_owned())
+}

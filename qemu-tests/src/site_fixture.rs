@@ -4,13 +4,13 @@
 //! is made again when one of the programs that make it changes. Each such folder has new keys.
 
 use crate::command::succeed;
+pub use crate::programs::target_folder;
 use crate::stick::Stick;
 use anyhow::{Context as _, Result, ensure};
 use handoff::architecture::X86_64;
 use handoff::fault::{Fault, FaultAction};
 use handoff::hash::Sha256Digest;
 use nix::fcntl::{Flock, FlockArg};
-use std::env;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -321,13 +321,6 @@ impl SiteFixture {
         build.args(["--node", node, "--site"]).arg(site).arg("--output").arg(image);
         succeed(&mut build).map(|_| ())
     }
-}
-
-/// Cargo's target folder: a test is in `TARGET/PROFILE/deps`.
-pub fn target_folder() -> Result<PathBuf> {
-    let test = env::current_exe().context("asking for the path of the running test")?;
-    let target = test.ancestors().find(|folder| folder.join("release/psyops").is_file());
-    Ok(target.context("no release/psyops above the tests: run make build first")?.to_owned())
 }
 
 fn digest_of_programs(target: &Path, edits: &[(&str, &str)]) -> Result<String> {

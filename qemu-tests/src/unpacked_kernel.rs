@@ -5,7 +5,7 @@
 //! Protocol", "Details of Header Fields" (`setup_sects`, `payload_offset`, `payload_length`).
 
 use crate::command::succeed;
-use crate::site_fixture::target_folder;
+use crate::programs::target_folder;
 use anyhow::{Context as _, Result, bail, ensure};
 use handoff::hash::Sha256Digest;
 use std::fs;
