@@ -6,10 +6,9 @@
 use crate::error::{Class, Classified};
 use crate::folders::{Folder, NoFolder};
 use crate::scratch::Scratch;
-use crate::secrets::credentials::CredentialError;
+use crate::secrets::credentials::{CredentialError, accept_new_site};
 use crate::secrets::issue::{IssueError, issue_keys};
 use crate::secrets::passphrase::Passphrases;
-use crate::secrets::trust::accept_new_site;
 use crate::site::{
     DEFAULT_NAME, InitError, InitOptions, LockedSite, Site, SiteError, default_site_dir, has_default_site_in,
     init_site,

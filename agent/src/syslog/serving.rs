@@ -2,7 +2,6 @@
 //! [`Ending`] is done.
 
 use super::ending::Ending;
-use super::inherited::Inherited;
 use super::proxy::{Proxy, in_proxy, say};
 use super::state::Stage;
 use super::{Places, SyslogError, watch, word};

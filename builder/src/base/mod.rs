@@ -44,6 +44,8 @@ pub use vouch::VouchedLock;
 
 use crate::next_command::psyops;
 use crate::secrets::credentials::{CredentialError, Locations, load_signing_key};
+use crate::secrets::key_error::KeyError;
+use crate::secrets::trust::SiteAndKeys;
 use crate::site::{Base, PackageSet, Site};
 use crate::store::{Inputs, Step, StepName, StepOrigin, Store};
 use crate::tools;
@@ -110,7 +112,7 @@ impl BaseSystem {
 /// If the site has no lock file, one is written with packages that the archive vouches for, and signed if the signing
 /// key is available.
 pub fn prepare(
-    site: &Site,
+    site: &SiteAndKeys,
     set: &PackageSet,
     store: &Store,
     keys: &Locations,
@@ -197,8 +199,12 @@ pub fn signing_key(
     match load_signing_key(site.clone(), keys) {
         Ok((_, key)) => Ok(Ok(key)),
         Err(error) if keys.signing_key.is_some() => Err(error),
-        Err(CredentialError::File(error)) if error.is_missing() => Ok(Err(CredentialError::File(error))),
-        Err(error @ (CredentialError::NoFolder(_) | CredentialError::NotASigner { .. })) => Ok(Err(error)),
+        Err(CredentialError::Key(KeyError::File(error))) if error.is_missing() => {
+            Ok(Err(KeyError::File(error).into()))
+        }
+        Err(error @ (CredentialError::Key(KeyError::NoFolder(_)) | CredentialError::NotASigner { .. })) => {
+            Ok(Err(error))
+        }
         Err(error) => Err(error),
     }
 }
@@ -299,7 +305,7 @@ pub fn present_lock(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Resu
 
 /// Replaces the lock file of `site`, if all of the lock is vouched for and its packages are in the store.
 pub fn take_lock(
-    site: &Site,
+    site: &SiteAndKeys,
     file: &LockFile,
     store: &Store,
     progress: &dyn Fn(&str),

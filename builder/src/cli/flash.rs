@@ -11,6 +11,7 @@ use crate::cli::credential_args::PassphraseArgs;
 use crate::disks::consent::ConsentArgs;
 use crate::error::Error;
 use crate::secrets::credentials::Locations;
+use crate::secrets::trust::SiteAndKeys;
 use crate::site::Site;
 use clap::Args;
 use std::path::PathBuf;
@@ -74,7 +75,7 @@ fn pair(text: &str) -> Result<(PathBuf, PathBuf), String> {
 
 /// Runs the command.
 pub fn run(args: &FlashArgs) -> Result<FlashOutput, Error> {
-    let site = args.site.as_deref().map(Site::load).transpose()?;
+    let site = args.site.as_deref().map(Site::load).transpose()?.map(SiteAndKeys::from);
     let first = args.targets.iter().map(|target| (args.image.as_path(), target.as_path()));
     let more = args.also.iter().map(|(image, target)| (image.as_path(), target.as_path()));
     let order = Order {

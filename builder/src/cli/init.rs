@@ -4,9 +4,10 @@ use crate::cli::credential_args::PassphraseArgs;
 use crate::error::{Class, Classified, Error};
 use crate::folders::Folder;
 use crate::next_command::{note_site, with_site};
+use crate::secrets::credentials::accept_new_site;
 use crate::secrets::issue::issue_keys;
-use crate::secrets::trust::accept_new_site;
-use crate::site::{InitOptions, LockedSite, SITE_FILE, Site, add_node, can_hold_a_site, init_site};
+use crate::secrets::trust::SiteAndKeys;
+use crate::site::{InitOptions, LockedSite, SITE_FILE, add_node, can_hold_a_site, init_site};
 use clap::Args;
 use handoff::name::Name;
 use handoff::shown::Shown;
@@ -57,7 +58,7 @@ enum Made {
     /// A new site.
     Site {
         /// The site, read back from its files.
-        site: Box<Site>,
+        site: Box<SiteAndKeys>,
         /// The name of its first node.
         node: Name,
         /// The folder of its private keys.

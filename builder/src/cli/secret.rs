@@ -8,7 +8,7 @@ use crate::cli::trust::tell_first_use;
 use crate::default_site::{locked_site_or_default, site_or_default};
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
-use crate::secrets::credentials::load_identity;
+use crate::secrets::credentials::{load_identity, secret_store};
 use crate::secrets::store::{Secret, Store};
 use clap::{Args, Subcommand};
 use handoff::name::Name;
@@ -119,7 +119,7 @@ pub fn run(
             let (site, _lock) = locked_site_or_default(dir)?.into_parts();
             let (site, identity) = load_identity(site, &args.credentials.locations())?;
             tell_first_use(&site);
-            let store = Store::of(&site)?;
+            let store = secret_store(&site)?;
             let value = input()?;
             if value.is_empty() {
                 return Err(EmptyValue(name.clone()).into());
@@ -131,7 +131,7 @@ pub fn run(
             let site = site_or_default(dir)?;
             let (site, identity) = load_identity(site, &args.credentials.locations())?;
             tell_first_use(&site);
-            Ok(Store::of(&site)?.read(&Secret::Value(name.clone()), &identity)?)
+            Ok(secret_store(&site)?.read(&Secret::Value(name.clone()), &identity)?)
         }
         Action::List { json } => {
             let names = Store::without_admins(&site_or_default(dir)?).values()?;

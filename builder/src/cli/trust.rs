@@ -7,6 +7,7 @@ use crate::details::Details;
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
 use crate::secrets::credentials::{Locations, own_keys, with_accepted};
+use crate::secrets::trust::SiteAndKeys;
 use crate::secrets::trust::{self, Acceptance, Difference, KeySet, Review, Signed};
 use crate::site::Site;
 use clap::{Args, Subcommand};
@@ -178,7 +179,7 @@ fn typed(
 }
 
 /// Prints that a site was accepted at its first use, which must not happen silently.
-pub fn tell_first_use(site: &Site) {
+pub fn tell_first_use(site: &SiteAndKeys) {
     if let Some(line) = trust::first_use(site) {
         finish::progress(&line);
     }
@@ -186,9 +187,9 @@ pub fn tell_first_use(site: &Site) {
 
 /// The site with the keys that were accepted on this workstation. If none were, the site's own keys are used, and this
 /// is printed.
-pub fn with_trusted_keys(site: Site, at: &Locations) -> Result<Site, Error> {
+pub fn with_trusted_keys(site: Site, at: &Locations) -> Result<SiteAndKeys, Error> {
     let site = with_accepted(site, at)?;
-    if site.accepted.is_none() {
+    if site.accepted().is_none() {
         finish::progress(&format!("{}; to accept them: {}", not_accepted(&site), psyops("trust accept")));
     }
     Ok(site)

@@ -6,8 +6,10 @@ use crate::flash::receipt::{Receipt, StickFacts};
 use crate::image::reader::ImageReader;
 use crate::image::seals;
 use crate::input::read_input;
-use crate::secrets::credentials::{CredentialError, Locations, trusted_keys, with_accepted};
+use crate::secrets::credentials::{Locations, trusted_keys, with_accepted};
+use crate::secrets::key_error::KeyError;
 use crate::secrets::private_file::read_private;
+use crate::secrets::trust::SiteAndKeys;
 use crate::site::Site;
 use crate::verify::{self, Check, Request, Verification};
 use clap::Args;
@@ -96,12 +98,12 @@ pub fn run(args: &VerifyArgs) -> Result<VerifyOutput, Error> {
 
 fn identity(path: &Path) -> Result<NodeIdentity, Error> {
     let file = read_private("identity", path)?;
-    let problem = |problem| CredentialError::Identity { path: path.to_owned(), problem };
+    let problem = |problem| KeyError::Identity { path: path.to_owned(), problem };
     Ok(NodeIdentity::parse(&file).map_err(problem)?)
 }
 
 /// The comparison with the receipt of a stick; `None` if the site has no receipt for it.
-fn receipt(image: &ImageReader, found: &Verification, site: &Site) -> Result<Option<Check>, Error> {
+fn receipt(image: &ImageReader, found: &Verification, site: &SiteAndKeys) -> Result<Option<Check>, Error> {
     let stick = StickFacts::of(image.path())?;
     let keys = trusted_keys(site)?;
     let receipt = Receipt::find(&site.folder, &stick, &keys);

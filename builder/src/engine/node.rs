@@ -119,7 +119,7 @@ impl<'a> SharedBuild<'a> {
         steps.push(Step { name: StepName::Image, inputs, origin, places: Vec::new() }.logged());
         drop(step);
         let stamp = FileStamp::of(&output).map_err(|source| StoreError { path: output.clone(), source })?;
-        let whose = (&*prepared.site, &prepared.node);
+        let whose = (&**prepared.site, &prepared.node);
         let record = BuildRecord::new(whose, (stamp, digests), &steps, before.as_ref());
         record.write(self.store, &prepared.site, &prepared.node)?;
         let system = Arc::clone(&self.system);
@@ -163,7 +163,7 @@ impl<'a> SharedBuild<'a> {
         let name = output.file_name().unwrap_or_default().to_string_lossy();
         let lock = &self.system.lock;
         let revision = self.revision.get_or_init(|| Revision::of(&prepared.site));
-        let whose = (&*prepared.site, &prepared.node);
+        let whose = (&**prepared.site, &prepared.node);
         let text = provenance::of_image(whose, revision.as_ref(), lock, &name, digests);
         let mut path = output.as_os_str().to_owned();
         path.push(PROVENANCE);

@@ -7,7 +7,7 @@ use super::preflight;
 use super::target::Target;
 use crate::error::Error;
 use crate::image::reader::ImageReader;
-use crate::site::Site;
+use crate::secrets::trust::SiteAndKeys;
 use crate::verify::Verification;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -35,7 +35,10 @@ impl<'j> Job<'j> {
 }
 
 /// Verifies the image of each job, in order. An image that several jobs share is verified once.
-pub(super) fn preflight_each(jobs: &[Job<'_>], site: Option<&Site>) -> Result<Vec<Arc<Verification>>, Error> {
+pub(super) fn preflight_each(
+    jobs: &[Job<'_>],
+    site: Option<&SiteAndKeys>,
+) -> Result<Vec<Arc<Verification>>, Error> {
     let mut known = BTreeMap::new();
     let mut verify = |image: &ImageReader| {
         Ok(Arc::clone(match known.entry(ptr::from_ref(image)) {

@@ -33,7 +33,7 @@ use crate::image::storage::Storage;
 use crate::input::{InputError, ReadAt as _};
 use crate::parallel;
 use crate::progress;
-use crate::site::Site;
+use crate::secrets::trust::SiteAndKeys;
 use crate::verify::{self, Verification};
 use crate::width::to_usize;
 use buffer::Buffer;
@@ -87,7 +87,7 @@ pub struct Finished<'j> {
 /// made.
 pub fn flash<'j>(
     jobs: Vec<Job<'j>>,
-    site: Option<&Site>,
+    site: Option<&SiteAndKeys>,
     options: Options,
     (stop, hear): (&AtomicBool, Hear<'_>),
 ) -> Result<Vec<Finished<'j>>, Error> {
@@ -100,7 +100,7 @@ pub fn flash<'j>(
 }
 
 /// Verifies a whole image.
-pub fn preflight(image: &ImageReader, site: Option<&Site>) -> Result<Verification, Error> {
+pub fn preflight(image: &ImageReader, site: Option<&SiteAndKeys>) -> Result<Verification, Error> {
     let found = verify::verify(image, site, None)?;
     let faults: Vec<String> = found
         .checks

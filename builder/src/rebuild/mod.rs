@@ -20,6 +20,7 @@ use crate::image::{self, assemble};
 use crate::input::read_input;
 use crate::programs::Programs;
 use crate::secrets::credentials::{Locations, trusted_keys};
+use crate::secrets::trust::SiteAndKeys;
 use crate::site::{Bytes, LOCK_FILE, Site};
 use crate::store::{Store, StoreError};
 use crate::width::{to_u64, to_usize};
@@ -143,7 +144,7 @@ impl Classified for RebuildError {
 /// Builds the image at `path` again from `site`, and compares. The packages come from `store`.
 pub fn rebuild(
     path: &Path,
-    site: &Site,
+    site: &SiteAndKeys,
     programs: &Programs,
     store: &Store,
     progress: &dyn Fn(&str),
@@ -198,7 +199,7 @@ fn empty_store(folder: &Path, lender: &Store) -> Result<Store, StoreError> {
 
 /// Builds all parts that need no key.
 fn make(
-    site: &Site,
+    site: &SiteAndKeys,
     node: &Name,
     programs: &Programs,
     store: &Store,
@@ -288,7 +289,7 @@ fn seal(image: &ImageReader, site: &Site, node: &Name) -> Result<Verdict, Error>
     })
 }
 
-fn signature(image: &ImageReader, site: &Site) -> Result<Verdict, Error> {
+fn signature(image: &ImageReader, site: &SiteAndKeys) -> Result<Verdict, Error> {
     let (uki, text) = (of(image, Part::Uki)?, of(image, Part::Signature)?);
     let text = String::from_utf8_lossy(&text);
     Ok(match keys::signature::verify(&uki, &text, &trusted_keys(site)?) {

@@ -4,10 +4,12 @@
 
 use crate::error::{Class, Classified};
 use crate::ids::{Owner, derived_uuid};
-use crate::secrets::credentials::{CredentialError, Credentials};
+use crate::secrets::credentials::{CredentialError, Credentials, secret_store};
 use crate::secrets::key_guard::{FileOrigin, GuardError, KeyGuard};
+use crate::secrets::node_keys::HOST_KEY_PUBLIC;
 use crate::secrets::node_settings::node_settings;
-use crate::secrets::store::{Secret, Store, StoreError};
+use crate::secrets::store::{Secret, StoreError};
+use crate::secrets::trust::SiteAndKeys;
 use crate::site::{FileSource, Node, Site};
 use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store as FileStore};
 use handoff::name::Name;
@@ -18,9 +20,6 @@ use keys::issue::seal_builder::{BuildError, SealBuilder};
 use std::io;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
-
-/// The file of a seal with the public half of the node's SSH host key.
-pub(super) const HOST_KEY_PUBLIC: &str = "ssh/ssh_host_ed25519_key.pub";
 
 /// Why the entries of a node's seal could not be collected.
 #[derive(Debug, thiserror::Error, classified::Cause)]
@@ -73,13 +72,13 @@ impl Classified for ComposeError {
 /// Collects the entries for `node`, which has this SSH host key, with the secrets that the admin can decrypt. A file with a private key of the site
 /// is refused.
 pub fn compose(
-    site: &Site,
+    site: &SiteAndKeys,
     node: &Node,
     credentials: &Credentials,
     host_key: &HostKey,
     guard: &KeyGuard,
 ) -> Result<SealBuilder, ComposeError> {
-    let (store, admin) = (Store::of(site)?, &credentials.identity);
+    let (store, admin) = (secret_store(site)?, &credentials.identity);
     let mut parts = Parts {
         node: &node.name,
         builder: SealBuilder::new(site.boot.faults.clone(), site.boot.remove_unknown),

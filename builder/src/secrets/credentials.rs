@@ -4,30 +4,22 @@
 //! one also gets the site with the keys that were accepted, so that nothing is encrypted or signed for others.
 
 use crate::error::{Class, Classified};
-use crate::folders::{Folder, NoFolder};
+use crate::secrets::key_error::KeyError;
 use crate::secrets::key_file::{self, ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE};
-use crate::secrets::passphrase::{PassphraseError, Passphrases};
-use crate::secrets::private_file::PrivateFileError;
-use crate::secrets::seal::UntrustedSeal;
-use crate::secrets::trust::{self, TrustError};
+use crate::secrets::locations::place;
+use crate::secrets::passphrase::Passphrases;
+use crate::secrets::store::Store;
+use crate::secrets::stored_seal::UntrustedSeal;
+use crate::secrets::trust::{self, SiteAndKeys, TrustError};
 use crate::site::Site;
 use handoff::name::Name;
-use keys::identity::{BadIdentity, NodeIdentity, Recipient};
-use keys::issue::locked::LockedError;
-use keys::issue::signing::{BadSigningKey, SigningKey};
+use keys::identity::{NodeIdentity, Recipient};
+use keys::issue::signing::SigningKey;
 use keys::signature::PublicKey;
 use std::path::{Path, PathBuf};
 
-/// Where the private keys are, if not in the usual place.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Locations {
-    /// The path of the admin's age identity.
-    pub identity: Option<PathBuf>,
-    /// The path of the signing key.
-    pub signing_key: Option<PathBuf>,
-    /// The passphrases for keys that are locked.
-    pub passphrases: Passphrases,
-}
+pub use crate::secrets::locations::Locations;
+pub use crate::secrets::own_keys::{OwnKeys, OwnPublicKeys};
 
 /// Both private keys of a person who runs a site.
 #[derive(Debug)]
@@ -38,71 +30,12 @@ pub struct Credentials {
     pub signing: SigningKey,
 }
 
-/// The private keys that exist on this workstation.
-#[derive(Debug, Default)]
-pub struct OwnKeys {
-    /// The admin's age identity, if it is here.
-    pub identity: Option<NodeIdentity>,
-    /// The signing key, if it is here.
-    pub signing: Option<SigningKey>,
-}
-
-impl OwnKeys {
-    /// The public halves of these keys.
-    #[must_use]
-    pub fn public(&self) -> OwnPublicKeys {
-        OwnPublicKeys {
-            identity: self.identity.as_ref().map(NodeIdentity::recipient),
-            signing: self.signing.as_ref().map(|key| key.public().clone()),
-        }
-    }
-}
-
-/// The public halves of the private keys that exist on this workstation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OwnPublicKeys {
-    /// The public half of the admin's identity.
-    pub identity: Option<Recipient>,
-    /// The public half of the signing key.
-    pub signing: Option<PublicKey>,
-}
-
 /// Why the private keys could not be used.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum CredentialError {
-    /// The user has no folder for private keys.
+    /// A key file is missing or not valid, or could not be decrypted.
     #[error(transparent)]
-    NoFolder(#[from] NoFolder),
-    /// A key file is missing, or other users can read it.
-    #[error(transparent)]
-    File(#[from] PrivateFileError),
-    /// The file is not an age identity.
-    #[error("{path}: {problem}")]
-    Identity {
-        /// The path of the file.
-        path: PathBuf,
-        /// What is not valid in it.
-        problem: BadIdentity,
-    },
-    /// The file is not a signing key.
-    #[error("{path}: {problem}")]
-    SigningKey {
-        /// The path of the file.
-        path: PathBuf,
-        /// What is not valid in it.
-        problem: BadSigningKey,
-    },
-    /// The file is locked with a passphrase, but is not valid even with the right one.
-    #[error("{path}: {problem}")]
-    Locked {
-        /// The path of the file.
-        path: PathBuf,
-        /// What is not valid in it.
-        problem: LockedError,
-    },
-    /// The passphrase is wrong or could not be asked for.
-    #[error(transparent)]
-    Passphrase(#[from] PassphraseError),
+    Key(#[from] KeyError),
     /// The identity is valid, but its public key is not an admin recipient of the site.
     #[error(
         "the identity in {path} has the public key {found}, which is not an admin recipient of the site {site}"
@@ -133,9 +66,8 @@ pub enum CredentialError {
 impl Classified for CredentialError {
     fn own_class(&self) -> Option<Class> {
         Some(match self {
-            Self::NoFolder(_) => Class::MissingInput,
-            Self::File(_) | Self::Trust(_) | Self::Passphrase(_) => return None,
-            _ => Class::BadContent,
+            Self::Key(_) | Self::Trust(_) => return None,
+            Self::NotAnAdmin { .. } | Self::NotASigner { .. } => Class::BadContent,
         })
     }
 
@@ -145,10 +77,7 @@ impl Classified for CredentialError {
                 Some("name the identity of an admin of this site with --identity FILE".into())
             }
             Self::NotASigner { .. } => Some("name a signing key of this site with --signing-key FILE".into()),
-            Self::File(error) if error.class() == Class::MissingInput => {
-                Some("copy the file there, or name it with --identity FILE or --signing-key FILE".into())
-            }
-            _ => None,
+            Self::Key(_) | Self::Trust(_) => None,
         }
     }
 }
@@ -160,23 +89,26 @@ impl Credentials {
         site: Site,
         at: &Locations,
         untrusted: UntrustedSeal,
-    ) -> Result<(Site, Self), CredentialError> {
+    ) -> Result<(SiteAndKeys, Self), CredentialError> {
         let keys = read_identity(&site, at).and_then(|identity| Ok((identity, read_signing_key(&site, at)?)));
         let (identity, signing) = keys.map_err(|error| rather_untrusted(&site, at, error))?;
         let own =
             OwnPublicKeys { identity: Some(identity.recipient()), signing: Some(signing.public().clone()) };
-        Ok((trust::settle(site, at, untrusted, |_| Ok(own))?, Self { identity, signing }))
+        Ok((
+            trust::settle(site, at, untrusted, |_| Ok::<_, CredentialError>(own))?,
+            Self { identity, signing },
+        ))
     }
 }
 
 /// Reads the admin's identity, and checks that it is one of the site's and that the site's keys are the accepted ones.
-pub fn load_identity(site: Site, at: &Locations) -> Result<(Site, NodeIdentity), CredentialError> {
+pub fn load_identity(site: Site, at: &Locations) -> Result<(SiteAndKeys, NodeIdentity), CredentialError> {
     let identity = read_identity(&site, at).map_err(|error| rather_untrusted(&site, at, error))?;
     let place = place(&site, at.signing_key.as_deref(), SIGNING_KEY_FILE);
     let own = |is_first| {
         // The owner of the signing key is only needed at the first use.
         let signing = if is_first { if_there(open_signing_key_at(place?, at))? } else { None };
-        Ok(OwnPublicKeys {
+        Ok::<_, CredentialError>(OwnPublicKeys {
             identity: Some(identity.recipient()),
             signing: signing.map(|(_, key)| key.public().clone()),
         })
@@ -185,12 +117,12 @@ pub fn load_identity(site: Site, at: &Locations) -> Result<(Site, NodeIdentity),
 }
 
 /// Reads the signing key, and checks that it is one of the site's and that the site's keys are the accepted ones.
-pub fn load_signing_key(site: Site, at: &Locations) -> Result<(Site, SigningKey), CredentialError> {
+pub fn load_signing_key(site: Site, at: &Locations) -> Result<(SiteAndKeys, SigningKey), CredentialError> {
     let signing = read_signing_key(&site, at).map_err(|error| rather_untrusted(&site, at, error))?;
     let place = place(&site, at.identity.as_deref(), ADMIN_IDENTITY_FILE);
     let own = |is_first| {
         let identity = if is_first { if_there(open_identity_at(place?, at))? } else { None };
-        Ok(OwnPublicKeys {
+        Ok::<_, CredentialError>(OwnPublicKeys {
             identity: identity.map(|(_, identity)| identity.recipient()),
             signing: Some(signing.public().clone()),
         })
@@ -202,7 +134,7 @@ pub fn load_signing_key(site: Site, at: &Locations) -> Result<(Site, SigningKey)
 /// user must see that change as the error, and not its consequence.
 fn rather_untrusted(site: &Site, at: &Locations, error: CredentialError) -> CredentialError {
     let may_follow = match &error {
-        CredentialError::File(file) => file.is_missing(),
+        CredentialError::Key(KeyError::File(file)) => file.is_missing(),
         CredentialError::NotAnAdmin { .. } | CredentialError::NotASigner { .. } => true,
         _ => false,
     };
@@ -228,28 +160,28 @@ fn own_signing_key(site: &Site, at: &Locations) -> Result<Option<SigningKey>, Cr
     if_there(open_signing_key(site, at).map(|(_, key)| key))
 }
 
-fn if_there<K>(loaded: Result<K, CredentialError>) -> Result<Option<K>, CredentialError> {
+fn if_there<K>(loaded: Result<K, KeyError>) -> Result<Option<K>, CredentialError> {
     match loaded {
         Ok(key) => Ok(Some(key)),
-        Err(CredentialError::File(error)) if error.is_missing() => Ok(None),
-        Err(error) => Err(error),
+        Err(KeyError::File(error)) if error.is_missing() => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn open_identity(site: &Site, at: &Locations) -> Result<(PathBuf, NodeIdentity), CredentialError> {
+fn open_identity(site: &Site, at: &Locations) -> Result<(PathBuf, NodeIdentity), KeyError> {
     open_identity_at(place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)?, at)
 }
 
-fn open_identity_at(path: PathBuf, at: &Locations) -> Result<(PathBuf, NodeIdentity), CredentialError> {
+fn open_identity_at(path: PathBuf, at: &Locations) -> Result<(PathBuf, NodeIdentity), KeyError> {
     let key = key_file::open_identity(&path, &at.passphrases)?;
     Ok((path, key))
 }
 
-fn open_signing_key(site: &Site, at: &Locations) -> Result<(PathBuf, SigningKey), CredentialError> {
+fn open_signing_key(site: &Site, at: &Locations) -> Result<(PathBuf, SigningKey), KeyError> {
     open_signing_key_at(place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)?, at)
 }
 
-fn open_signing_key_at(path: PathBuf, at: &Locations) -> Result<(PathBuf, SigningKey), CredentialError> {
+fn open_signing_key_at(path: PathBuf, at: &Locations) -> Result<(PathBuf, SigningKey), KeyError> {
     let key = key_file::open_signing_key(&path, &at.passphrases)?;
     Ok((path, key))
 }
@@ -274,34 +206,32 @@ fn read_signing_key(site: &Site, at: &Locations) -> Result<SigningKey, Credentia
     }
 }
 
-pub(super) fn place(site: &Site, given: Option<&Path>, name: &str) -> Result<PathBuf, CredentialError> {
-    match given {
-        Some(path) => Ok(path.to_owned()),
-        None => Ok(Folder::Config.of_psyops()?.join(site.id.as_str()).join(name)),
+/// The admins of the site that the user of this workstation accepted. Everything of the site is encrypted only to them;
+/// without an accepted set nothing can be encrypted.
+pub fn admin_recipients(site: &SiteAndKeys) -> Result<Vec<Recipient>, CredentialError> {
+    if let Some(accepted) = site.accepted() {
+        return Ok(accepted.keys.admins.clone());
+    }
+    let site = trust::check(Site::clone(site), &Locations::default())?;
+    match site.accepted() {
+        Some(accepted) => Ok(accepted.keys.admins.clone()),
+        None => Err(TrustError::NothingAccepted { site: site.id.clone() }.into()),
     }
 }
 
-/// The admins of the site that the user of this workstation accepted. Everything of the site is encrypted only to them;
-/// without an accepted set nothing can be encrypted.
-pub fn admin_recipients(site: &Site) -> Result<Vec<Recipient>, CredentialError> {
-    if let Some(accepted) = &site.accepted {
-        return Ok(accepted.keys.admins.clone());
-    }
-    let site = trust::check(site.clone(), &Locations::default())?;
-    match &site.accepted {
-        Some(accepted) => Ok(accepted.keys.admins.clone()),
-        None => Err(TrustError::NothingAccepted { site: site.id }.into()),
-    }
+/// The store of a site, for the admins whom the user of this workstation accepted.
+pub fn secret_store(site: &SiteAndKeys) -> Result<Store, CredentialError> {
+    Ok(Store::new(site.secrets_dir(), site.id.clone(), admin_recipients(site)?))
 }
 
 /// The keys whose signatures count for the site: those that the user of this workstation accepted. If nothing was
 /// accepted, as in CI, those in the site itself; `trust.toml` must then have the same keys.
-pub fn trusted_keys(site: &Site) -> Result<Vec<PublicKey>, CredentialError> {
+pub fn trusted_keys(site: &SiteAndKeys) -> Result<Vec<PublicKey>, CredentialError> {
     // Called for each seal: a site that has the accepted keys already is not copied.
-    if let Some(accepted) = &site.accepted {
+    if let Some(accepted) = site.accepted() {
         return Ok(accepted.keys.signers.clone());
     }
-    match with_accepted(site.clone(), &Locations::default())?.accepted {
+    match with_accepted(Site::clone(site), &Locations::default())?.accepted() {
         Some(accepted) => Ok(accepted.keys.signers.clone()),
         None => Ok(trust::KeySet::of_site(site)?.signers),
     }
@@ -309,13 +239,29 @@ pub fn trusted_keys(site: &Site) -> Result<Vec<PublicKey>, CredentialError> {
 
 /// The site with the keys that were accepted on this workstation, if there are any, for verifying what other people
 /// made.
-pub fn with_accepted(site: Site, at: &Locations) -> Result<Site, CredentialError> {
-    if site.accepted.is_some() {
-        return Ok(site);
-    }
+pub fn with_accepted(site: Site, at: &Locations) -> Result<SiteAndKeys, CredentialError> {
     match trust::check(site.clone(), at) {
         // Without a folder there are no accepted keys.
-        Err(TrustError::NoFolder(_)) => Ok(site),
+        Err(TrustError::NoFolder(_)) => Ok(site.into()),
         other => Ok(other?),
     }
+}
+
+/// Accepts the keys of a new site, which was made with the keys below `config`, and writes them into it.
+pub fn accept_new_site(
+    site: Site,
+    config: &Path,
+    passphrases: &Passphrases,
+) -> Result<SiteAndKeys, CredentialError> {
+    let folder = config.join(site.id.as_str());
+    let at = Locations {
+        identity: Some(folder.join(ADMIN_IDENTITY_FILE)),
+        signing_key: Some(folder.join(SIGNING_KEY_FILE)),
+        passphrases: passphrases.clone(),
+    };
+    let (site, credentials) = Credentials::load(site, &at, UntrustedSeal::Refuse)?;
+    if let Some(keys) = trust::unpublished(&site, &credentials.signing)? {
+        keys.write(&site).map_err(TrustError::from)?;
+    }
+    Ok(site)
 }

@@ -2,7 +2,7 @@
 
 use crate::atomic::{self, AtomicError};
 use crate::error::{Class, Classified};
-use crate::secrets::credentials::CredentialError;
+use crate::secrets::key_error::KeyError;
 use crate::secrets::key_file::{self, ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE};
 use crate::secrets::passphrase::Passphrases;
 use crate::site::GeneratedKeys;
@@ -28,7 +28,7 @@ pub enum IssueError {
     },
     /// An existing key cannot be used.
     #[error(transparent)]
-    Existing(#[from] Box<CredentialError>),
+    Existing(#[from] Box<KeyError>),
     /// The signing key could not be made.
     #[error(transparent)]
     Signing(#[from] SigningFailed),
@@ -49,12 +49,10 @@ impl Classified for IssueError {
     fn own_advice(&self) -> Option<String> {
         match self {
             Self::Existing(error) => match &**error {
-                CredentialError::Identity { path, .. } | CredentialError::SigningKey { path, .. } => {
-                    Some(format!(
-                        "put the right key there, or move {} away so that a new one is made",
-                        path.display()
-                    ))
-                }
+                KeyError::Identity { path, .. } | KeyError::SigningKey { path, .. } => Some(format!(
+                    "put the right key there, or move {} away so that a new one is made",
+                    path.display()
+                )),
                 _ => None,
             },
             _ => None,
@@ -100,10 +98,10 @@ fn signing_public(path: &Path, passphrases: &Passphrases) -> Result<String, Issu
     Ok(key.public().as_str().to_owned())
 }
 
-fn if_there<K>(loaded: Result<K, CredentialError>) -> Result<Option<K>, IssueError> {
+fn if_there<K>(loaded: Result<K, KeyError>) -> Result<Option<K>, IssueError> {
     match loaded {
         Ok(key) => Ok(Some(key)),
-        Err(CredentialError::File(error)) if error.is_missing() => Ok(None),
+        Err(KeyError::File(error)) if error.is_missing() => Ok(None),
         Err(error) => Err(Box::new(error).into()),
     }
 }

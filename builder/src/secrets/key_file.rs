@@ -1,7 +1,8 @@
 //! The two key files of a site: where they are, whether they are locked, opening and rewriting them.
 
 use crate::error::{Class, Classified};
-use crate::secrets::credentials::{CredentialError, Locations, place};
+use crate::secrets::key_error::KeyError;
+use crate::secrets::locations::{Locations, place};
 use crate::secrets::passphrase::{Attempt, Passphrases};
 use crate::secrets::private_file::read_private;
 use crate::site::Site;
@@ -126,7 +127,7 @@ impl Classified for RewriteError {
 }
 
 /// The paths of both keys of a site.
-pub fn of_site(site: &Site, at: &Locations) -> Result<[KeyFile; 2], CredentialError> {
+pub fn of_site(site: &Site, at: &Locations) -> Result<[KeyFile; 2], KeyError> {
     Ok([
         KeyFile { kind: KeyKind::Identity, path: place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)? },
         KeyFile { kind: KeyKind::Signing, path: place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)? },
@@ -134,46 +135,38 @@ pub fn of_site(site: &Site, at: &Locations) -> Result<[KeyFile; 2], CredentialEr
 }
 
 /// Reads an identity; asks for the passphrase if it is locked.
-pub fn open_identity(path: &Path, passphrases: &Passphrases) -> Result<NodeIdentity, CredentialError> {
+pub fn open_identity(path: &Path, passphrases: &Passphrases) -> Result<NodeIdentity, KeyError> {
     parse_identity(path, &read_private(KeyKind::Identity.what(), path)?, passphrases)
 }
 
 /// Reads a signing key; asks for the passphrase if it is locked.
-pub fn open_signing_key(path: &Path, passphrases: &Passphrases) -> Result<SigningKey, CredentialError> {
+pub fn open_signing_key(path: &Path, passphrases: &Passphrases) -> Result<SigningKey, KeyError> {
     parse_signing_key(path, &read_private(KeyKind::Signing.what(), path)?, passphrases)
 }
 
-fn parse_identity(
-    path: &Path,
-    file: &[u8],
-    passphrases: &Passphrases,
-) -> Result<NodeIdentity, CredentialError> {
+fn parse_identity(path: &Path, file: &[u8], passphrases: &Passphrases) -> Result<NodeIdentity, KeyError> {
     if locked::is_locked_identity(file) {
         let attempt = |text: &str| locked::open_identity(file, text).map_err(|problem| failed(path, problem));
         return passphrases.open(KeyKind::Identity.what(), path, attempt);
     }
-    NodeIdentity::parse(file).map_err(|problem| CredentialError::Identity { path: path.to_owned(), problem })
+    NodeIdentity::parse(file).map_err(|problem| KeyError::Identity { path: path.to_owned(), problem })
 }
 
-fn parse_signing_key(
-    path: &Path,
-    file: &[u8],
-    passphrases: &Passphrases,
-) -> Result<SigningKey, CredentialError> {
+fn parse_signing_key(path: &Path, file: &[u8], passphrases: &Passphrases) -> Result<SigningKey, KeyError> {
     match SigningKey::parse(file) {
         Err(BadSigningKey::Encrypted) => {
             let attempt =
                 |text: &str| locked::open_signing_key(file, text).map_err(|problem| failed(path, problem));
             passphrases.open(KeyKind::Signing.what(), path, attempt)
         }
-        other => other.map_err(|problem| CredentialError::SigningKey { path: path.to_owned(), problem }),
+        other => other.map_err(|problem| KeyError::SigningKey { path: path.to_owned(), problem }),
     }
 }
 
-fn failed(path: &Path, problem: LockedError) -> Attempt<CredentialError> {
+fn failed(path: &Path, problem: LockedError) -> Attempt<KeyError> {
     match problem {
         LockedError::WrongPassphrase => Attempt::Wrong,
-        problem => Attempt::Other(CredentialError::Locked { path: path.to_owned(), problem }),
+        problem => Attempt::Other(KeyError::Locked { path: path.to_owned(), problem }),
     }
 }
 
@@ -215,22 +208,22 @@ impl Key {
 
 impl KeyFile {
     /// Reads the key; asks for the passphrase if it is locked.
-    pub fn open(&self, passphrases: &Passphrases) -> Result<Key, CredentialError> {
+    pub fn open(&self, passphrases: &Passphrases) -> Result<Key, KeyError> {
         let what = self.kind.what();
         self.parse(&read_private(what, &self.path)?, passphrases)
     }
 
     /// The same, but `None` if the file does not exist.
-    pub fn open_if_there(&self, passphrases: &Passphrases) -> Result<Option<Key>, CredentialError> {
+    pub fn open_if_there(&self, passphrases: &Passphrases) -> Result<Option<Key>, KeyError> {
         match self.open(passphrases) {
             Ok(key) => Ok(Some(key)),
-            Err(CredentialError::File(error)) if error.is_missing() => Ok(None),
+            Err(KeyError::File(error)) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Reads the key from the content of the file.
-    pub fn parse(&self, file: &[u8], passphrases: &Passphrases) -> Result<Key, CredentialError> {
+    pub fn parse(&self, file: &[u8], passphrases: &Passphrases) -> Result<Key, KeyError> {
         match self.kind {
             KeyKind::Identity => parse_identity(&self.path, file, passphrases).map(Key::Identity),
             KeyKind::Signing => {

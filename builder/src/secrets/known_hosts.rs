@@ -5,8 +5,8 @@ use crate::error::{Class, Classified};
 use crate::next_command::psyops;
 use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::store::Store;
-use crate::secrets::trust::{self, TrustError, Witness};
-use crate::site::{Node, Site};
+use crate::secrets::trust::{self, SiteAndKeys, TrustError, Witness};
+use crate::site::Node;
 use handoff::name::Name;
 use handoff::network::InterfaceAddress;
 use keys::issue::host_key::public_words;
@@ -67,8 +67,8 @@ pub struct KnownHost {
 
 /// The entries of all nodes. If keys of the site were accepted on this workstation, only host keys that are known here
 /// are returned, and another one in the site is an error: anyone who can commit to the site could have put it there.
-pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
-    let notes = match &site.accepted {
+pub fn known_hosts(site: &SiteAndKeys) -> Result<Vec<KnownHost>, KnownHostsError> {
+    let notes = match site.accepted() {
         Some(accepted) => {
             let notes = NodeNotes::of(accepted).map_err(TrustError::from)?;
             let unknown = trust::unknown_host_keys(site, accepted, &notes, Witness::StoredSeal)?;
@@ -145,7 +145,7 @@ mod tests {
     use crate::secrets::credentials::CredentialError;
     use crate::secrets::issue::issue_keys;
     use crate::secrets::passphrase::Passphrases;
-    use crate::site::{InitOptions, init_site};
+    use crate::site::{InitOptions, Site, init_site};
     use keys::timestamp::Timestamp;
     use std::fs;
 
@@ -173,12 +173,12 @@ mod tests {
         fs::write(dir.join("nodes/a.toml"), node("\"10.0.0.8/24\", \"10.0.0.9/24\"")).unwrap();
         let all = "\"10.0.0.9/16\", \"0.0.0.0/0\", \"127.0.0.1/8\", \"224.0.0.1/24\", \"2001:db8::1/64\"";
         fs::write(dir.join("nodes/b.toml"), node(all)).unwrap();
-        let known = known_hosts(&Site::load(&dir).unwrap()).unwrap();
+        let known = known_hosts(&Site::load(&dir).unwrap().into()).unwrap();
         let hosts: Vec<_> = known.iter().map(|node| node.hosts.join(" ")).collect();
         assert_eq!(hosts, ["a 10.0.0.8", "b 2001:db8::1"]);
         // The same address in another notation.
         fs::write(dir.join("nodes/a.toml"), node("\"10.0.0.8/24\", \"2001:DB8:0::1/64\"")).unwrap();
-        let known = known_hosts(&Site::load(&dir).unwrap()).unwrap();
+        let known = known_hosts(&Site::load(&dir).unwrap().into()).unwrap();
         assert_eq!(known[1].hosts, ["b", "10.0.0.9"]);
     }
 }

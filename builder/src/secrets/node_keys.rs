@@ -3,7 +3,6 @@
 //! So a lost stick can be replaced by one with the same identity, and clients continue to trust the same SSH host key.
 
 use crate::error::{Class, Classified};
-use crate::secrets::credentials::CredentialError;
 use crate::secrets::private_file::{PrivateFileError, read_private};
 use crate::secrets::store::{EncryptedSecret, Secret, Store, StoreError};
 use crate::site::Site;
@@ -14,15 +13,15 @@ use keys::issue::identity_file;
 use keys::timestamp::Timestamp;
 use std::path::{Path, PathBuf};
 
+/// The file of a seal with the public half of the node's SSH host key.
+pub(super) const HOST_KEY_PUBLIC: &str = "ssh/ssh_host_ed25519_key.pub";
+
 /// Why a node has no usable keys.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum NodeKeyError {
     /// The store does not have the key, or it could not be decrypted.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The keys of the site are not the accepted ones.
-    #[error(transparent)]
-    Credentials(#[from] CredentialError),
     /// The key file that an option names could not be read, or other users can read it.
     #[error(transparent)]
     File(#[from] PrivateFileError),
@@ -89,7 +88,7 @@ impl Classified for NodeKeyError {
             Self::Identity { .. } | Self::HostKey { .. } | Self::BadRecipient { .. } | Self::OtherNode(_) => {
                 Class::BadContent
             }
-            Self::Store(_) | Self::Credentials(_) | Self::File(_) => return None,
+            Self::Store(_) | Self::File(_) => return None,
         })
     }
 
@@ -139,11 +138,10 @@ impl NodeKeys {
     /// Opens the keys of a node, and makes those that it lacks, in memory.
     ///
     /// A node with a `recipient` in its file keeps that key, wherever its private half is.
-    pub fn of(site: &Site, node: &Name, admin: &NodeIdentity) -> Result<Self, NodeKeyError> {
-        let store = Store::of(site)?;
+    pub fn of(store: &Store, site: &Site, node: &Name, admin: &NodeIdentity) -> Result<Self, NodeKeyError> {
         let created = Timestamp::from_unix(site.build_time);
         let has_recipient = site.nodes().any(|known| known.name == *node && known.recipient.is_some());
-        Self::from_store(&store, node, admin, (!has_recipient).then_some(created))
+        Self::from_store(store, node, admin, (!has_recipient).then_some(created))
     }
 
     /// The same; with a time, also for a node whose file has no public key.
@@ -233,13 +231,13 @@ pub fn recipient(site: &Site, node: &Name) -> Result<Recipient, NodeKeyError> {
 
 /// The age identity of a node, from the store or from a file, checked to fit the public key in the site.
 pub fn identity(
+    store: &Store,
     site: &Site,
     node: &Name,
     admin: &NodeIdentity,
     file: Option<&Path>,
 ) -> Result<NodeIdentity, NodeKeyError> {
     let expected = recipient(site, node)?;
-    let store = Store::of(site)?;
     let (identity, path) = match file {
         Some(path) => {
             let text = read_private("key of the node", path)?;
@@ -250,7 +248,7 @@ pub fn identity(
             })?;
             (identity, path.to_owned())
         }
-        None => (parse(&store, node, admin)?, store.file(&Secret::NodeKey(node.clone()))),
+        None => (parse(store, node, admin)?, store.file(&Secret::NodeKey(node.clone()))),
     };
     let found = identity.recipient();
     if found == expected {

@@ -5,10 +5,9 @@
 //! both that of the stored seal (if its signature is valid) and the one noted here. A stored seal with a generation far
 //! above the noted one is refused: with the highest generation of all, the node could never be given another seal.
 
-use crate::atomic::{self, AtomicError};
-use crate::error::{Class, Classified};
-use crate::secrets::private_file::{PrivateFileError, read_private};
-use crate::secrets::trust::Accepted;
+use crate::atomic;
+use crate::secrets::private_file::read_private;
+use crate::secrets::trust::accepted::Accepted;
 use crate::site::Site;
 use handoff::least_generation::LeastGeneration;
 use handoff::name::Name;
@@ -17,8 +16,9 @@ use keys::seal::header::Generation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 use std::path::PathBuf;
+
+pub use super::notes_error::NotesError;
 
 /// The ending of the file's name, after the site's id.
 const ENDING: &str = ".nodes.toml";
@@ -26,53 +26,6 @@ const ENDING: &str = ".nodes.toml";
 const FORMAT: u32 = 1;
 /// How far the generation of a stored seal may be above the last one known here: more seals than any workstation makes.
 pub const LARGEST_STEP: u64 = 1 << 32;
-
-/// Why the notes could not be read or written.
-#[derive(Debug, thiserror::Error, classified::Cause)]
-pub enum NotesError {
-    /// The file could not be read, or other users can read it.
-    #[error(transparent)]
-    File(#[from] PrivateFileError),
-    /// The file is not valid.
-    #[error("{path}: {problem}")]
-    BadFile {
-        /// The path of the file.
-        path: PathBuf,
-        /// What is not valid in it.
-        problem: String,
-    },
-    /// The folder could not be locked.
-    #[error("cannot lock the folder {path}: {source}")]
-    Lock {
-        /// The path of the folder.
-        path: PathBuf,
-        /// The error from locking it.
-        r#source: io::Error,
-    },
-    /// The file could not be written.
-    #[error(transparent)]
-    Write(#[from] AtomicError),
-}
-
-impl Classified for NotesError {
-    fn own_class(&self) -> Option<Class> {
-        Some(match self {
-            Self::BadFile { .. } => Class::BadContent,
-            Self::Lock { source, .. } => Class::of_writing(source),
-            Self::File(_) | Self::Write(_) => return None,
-        })
-    }
-
-    fn own_advice(&self) -> Option<String> {
-        match self {
-            Self::BadFile { path, .. } => Some(format!(
-                "restore it from a backup, or move {} away; the generations are then taken from the seals in the site",
-                path.display()
-            )),
-            _ => None,
-        }
-    }
-}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -6,7 +6,7 @@
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
 use crate::parallel;
-use crate::secrets::credentials::{Credentials, Locations};
+use crate::secrets::credentials::{Credentials, Locations, secret_store};
 use crate::secrets::key_guard::KeyGuard;
 use crate::secrets::node_keys::{self, Made, NodeKeys};
 use crate::secrets::node_notes::{NodeNote, NodeNotes};
@@ -14,7 +14,7 @@ use crate::secrets::partition::write_partition;
 use crate::secrets::pending::Pending;
 use crate::secrets::raise::{RaiseRequest, Raised};
 use crate::secrets::seal::{NodeSeal, SealRequest, current_seal};
-use crate::secrets::trust::{self, TrustError};
+use crate::secrets::trust::{self, SiteAndKeys, TrustError};
 use crate::site::{LockedSite, Node, Site, SiteEdits, SiteError};
 use handoff::loader_config::LoaderConfig;
 use handoff::name::Name;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Prepared {
     /// The site with all that was written into it: public keys of nodes may have been added to its files.
-    pub site: Arc<Site>,
+    pub site: Arc<SiteAndKeys>,
     /// The name of the node.
     pub node: Name,
     /// The private keys that were used.
@@ -95,7 +95,7 @@ pub fn prepare_raised<'n>(
     let SealRequest { untrusted, .. } = request;
     let (mut site, credentials) = Credentials::load(site, at, untrusted)?;
     let accepted =
-        site.accepted.clone().ok_or_else(|| TrustError::NothingAccepted { site: site.id.clone() })?;
+        site.accepted().cloned().ok_or_else(|| TrustError::NothingAccepted { site: site.id.clone() })?;
     let trust = trust::unpublished(&site, &credentials.signing)?;
     let mut known = NodeNotes::of(&accepted)?;
     let mut edits = SiteEdits::default();
@@ -103,9 +103,10 @@ pub fn prepare_raised<'n>(
         Some(raise) => raise.decide(&mut site, &mut edits, &known, untrusted)?,
         None => Vec::new(),
     };
+    let store = secret_store(&site)?;
     let mut nodes: Vec<(Name, NodeKeys)> = Vec::new();
     for name in names {
-        let keys = NodeKeys::of(&site, &name, &credentials.identity)?;
+        let keys = NodeKeys::of(&store, &site, &name, &credentials.identity)?;
         if let Some(recipient) = &keys.new_recipient {
             edits.set_recipient(&mut site, &name, &recipient.to_string())?;
         }
@@ -220,7 +221,13 @@ impl Prepared {
 
     /// The node's key, from the store or from the file `key`.
     pub fn identity(&self, key: Option<&Path>) -> Result<NodeIdentity, Error> {
-        Ok(node_keys::identity(&self.site, &self.node, &self.credentials.identity, key)?)
+        Ok(node_keys::identity(
+            &secret_store(&self.site)?,
+            &self.site,
+            &self.node,
+            &self.credentials.identity,
+            key,
+        )?)
     }
 
     /// Writes the node's secret partition, with the node's key, to the file `image`.

@@ -6,9 +6,9 @@
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
 use crate::secrets::node_notes::NodeNotes;
-use crate::secrets::seal::{UntrustedSeal, refuse_jump};
-use crate::secrets::stored_seal;
-use crate::secrets::trust::{self, TrustError};
+use crate::secrets::seal::refuse_jump;
+use crate::secrets::stored_seal::{self, UntrustedSeal};
+use crate::secrets::trust::{self, SiteAndKeys, TrustError};
 use crate::site::{Site, SiteEdits, SiteError};
 use handoff::name::Name;
 use keys::seal::header::{Generation, Header};
@@ -99,7 +99,7 @@ impl RaiseRequest<'_> {
     /// Decides the new floors: they are in `site` then, and for its files in `edits`.
     pub(super) fn decide(
         &self,
-        site: &mut Site,
+        site: &mut SiteAndKeys,
         edits: &mut SiteEdits,
         known: &NodeNotes,
         untrusted: UntrustedSeal,
@@ -117,7 +117,7 @@ impl RaiseRequest<'_> {
 
 /// One above the highest generation of any seal of these nodes, so that every one of them is below.
 fn raise_generation(
-    site: &mut Site,
+    site: &mut SiteAndKeys,
     edits: &mut SiteEdits,
     node: Option<&Name>,
     known: &NodeNotes,
@@ -138,7 +138,11 @@ fn raise_generation(
 }
 
 /// One above the site's own epoch and those in stored seals, in case the site's epoch was lowered.
-fn raise_release(site: &mut Site, edits: &mut SiteEdits, untrusted: UntrustedSeal) -> Result<Raised, Error> {
+fn raise_release(
+    site: &mut SiteAndKeys,
+    edits: &mut SiteEdits,
+    untrusted: UntrustedSeal,
+) -> Result<Raised, Error> {
     let key = "security-epoch";
     let from = site.security_epoch;
     let mut highest = from;
@@ -153,7 +157,7 @@ fn raise_release(site: &mut Site, edits: &mut SiteEdits, untrusted: UntrustedSea
 
 /// The highest generation of a node's seals: that of the stored one, or of one that was made here and is gone now.
 fn highest_generation(
-    site: &Site,
+    site: &SiteAndKeys,
     node: &Name,
     known: &NodeNotes,
     untrusted: UntrustedSeal,
@@ -172,15 +176,15 @@ fn highest_generation(
 
 /// The header of a node's stored seal; `None` if there is none, or if it was made under a former key or id of the site:
 /// such a seal does not count.
-fn kept(site: &Site, node: &Name, untrusted: UntrustedSeal) -> Result<Option<Header>, Error> {
-    let Some(accepted) = &site.accepted else {
+fn kept(site: &SiteAndKeys, node: &Name, untrusted: UntrustedSeal) -> Result<Option<Header>, Error> {
+    let Some(accepted) = site.accepted() else {
         return Err(TrustError::NothingAccepted { site: site.id.clone() }.into());
     };
     match stored_seal::verified(site, node, &accepted.keys.signers, &accepted.former_signers) {
         Ok(seal) => Ok(seal.map(|seal| seal.header().clone())),
         Err(_) if untrusted == UntrustedSeal::Replace => Ok(None),
-        Err(difference) => {
-            trust::refuse(site, vec![difference])?;
+        Err(bad) => {
+            trust::refuse(site, vec![bad.into()])?;
             Ok(None)
         }
     }

@@ -15,6 +15,7 @@ use crate::secrets::key_guard::KeyGuard;
 use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::node_notes::{LARGEST_STEP, NotesError};
 use crate::secrets::stored_seal;
+use crate::secrets::trust::SiteAndKeys;
 use crate::site::{Node, Site};
 use handoff::manifest::Manifest;
 use handoff::name::Name;
@@ -27,6 +28,8 @@ use keys::seal::{OpenedSeal, SealError, UnverifiedSeal};
 use keys::timestamp::Timestamp;
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use crate::secrets::stored_seal::UntrustedSeal;
 
 /// Why a node has no current seal.
 #[derive(Debug, thiserror::Error, classified::Cause)]
@@ -143,16 +146,6 @@ fn known(generation: Option<Generation>) -> String {
     generation.map_or_else(|| "none".to_owned(), |generation| generation.to_string())
 }
 
-/// What to do with a stored seal that is not valid.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum UntrustedSeal {
-    /// Return an error.
-    #[default]
-    Refuse,
-    /// Replace it with a new seal, above the last generation that is known here.
-    Replace,
-}
-
 /// The user's options for a seal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SealRequest {
@@ -179,7 +172,7 @@ pub struct NodeSeal {
 /// Returns the node's seal; makes a new one, which is not stored yet, if its content changed. `last` is the last generation of
 /// the node that this workstation noted.
 pub fn current_seal(
-    site: &Site,
+    site: &SiteAndKeys,
     node: &Node,
     credentials: &Credentials,
     host_key: &HostKey,
@@ -253,7 +246,7 @@ struct Wanted<'s> {
     builder: SealBuilder,
     recipient: Recipient,
     admins: Vec<Recipient>,
-    site: &'s Site,
+    site: &'s SiteAndKeys,
     node: &'s Node,
     credentials: &'s Credentials,
 }
@@ -385,7 +378,7 @@ impl Wanted<'_> {
             Err(problem) => {
                 // A seal by a former key of the site: only its generation is used, so that generations go on from
                 // there.
-                let former = self.site.accepted.as_ref().map_or(&[][..], |accepted| &accepted.former_signers);
+                let former = self.site.accepted().map_or(&[][..], |accepted| &accepted.former_signers);
                 let seal =
                     unverified.verify(former, &self.site.id).map_err(|_| CheckError::NotVerified(problem))?;
                 let reason = "the site no longer has the key that signed it".to_owned();

@@ -7,7 +7,6 @@
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
 use crate::next_command::psyops;
-use crate::secrets::credentials::{self, CredentialError};
 use crate::site::{Site, SiteFolder};
 use handoff::name::Name;
 use keys::identity::{NodeIdentity, Recipient};
@@ -155,11 +154,6 @@ impl Store {
     #[must_use]
     pub fn without_admins(site: &Site) -> Self {
         Self::new(site.secrets_dir(), site.id.clone(), Vec::new())
-    }
-
-    /// The store of a site, for the admins whom the user of this workstation accepted.
-    pub fn of(site: &Site) -> Result<Self, CredentialError> {
-        Ok(Self::new(site.secrets_dir(), site.id.clone(), credentials::admin_recipients(site)?))
     }
 
     /// The path of a value's file.

@@ -47,7 +47,6 @@ pub use role::{Overlay, Role};
 pub use settings::{BootPolicy, Console, Packages, Sizes};
 pub use wanted_package::WantedPackage;
 
-use crate::secrets::trust::Accepted;
 use handoff::architecture::Architecture;
 use handoff::hardening::Hardening;
 use handoff::least_generation::LeastGeneration;
@@ -57,7 +56,6 @@ use handoff::rescue::RescuePolicy;
 use keys::signature::PublicKey;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tracing::info_span;
 
 /// The file that makes a folder a site.
@@ -116,8 +114,6 @@ pub struct Site {
     pub configure: ConfigureLimits,
     /// How nodes isolate users from the kernel and from each other.
     pub hardening: Hardening,
-    /// The keys that the user accepted; set by `secrets::trust`, and not when the site is read.
-    pub accepted: Option<Arc<Accepted>>,
     /// The roles of the site.
     pub roles: BTreeMap<Name, Role>,
     /// The overlays in every node's root, the lowest first.

@@ -85,7 +85,6 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         rescue: rescue(&source, raw.rescue)?,
         admin_recipients,
         signing_keys,
-        accepted: None,
         ssh_keys: raw.admin.ssh_keys.iter().map(|typed| ssh_key(&source, typed)).collect::<Result<_, _>>()?,
         configure: configure(&source, &raw.configure)?,
         overlays: overlays(&source, &raw.overlays, &folder.folder(OVERLAYS))?,

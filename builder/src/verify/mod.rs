@@ -24,6 +24,7 @@ use crate::image::reader::{ImageReader, ReadError};
 use crate::image::root_check;
 use crate::image::slot::{self, SlotError};
 use crate::limits;
+use crate::secrets::trust::SiteAndKeys;
 use crate::site::Site;
 use crate::tools;
 use handoff::boot_record::BadBootRecord;
@@ -68,7 +69,7 @@ impl Check {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Request<'r> {
     /// The site that the image should be of.
-    pub site: Option<&'r Site>,
+    pub site: Option<&'r SiteAndKeys>,
     /// The selector that must be on the image.
     pub selector: Option<&'r [u8]>,
     /// The selector of this builder: another one on the image is not damage.
@@ -115,7 +116,7 @@ impl Verification {
 /// Verifies everything. `site` is the site that the image should be of; `selector` is the selector that must be on it.
 pub fn verify(
     image: &ImageReader,
-    site: Option<&Site>,
+    site: Option<&SiteAndKeys>,
     selector: Option<&[u8]>,
 ) -> Result<Verification, Error> {
     verify_for(image, &Request { site, selector, ..Request::default() })
@@ -129,7 +130,7 @@ pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verifica
     add("partition table", table(image));
     add("esp", esp::check(image, request.selector, request.own_selector));
     add("control", control(image));
-    let slots = Slots::read(image, request.site.map(TrustedKeys::of_site).as_ref());
+    let slots = Slots::read(image, request.site.map(|site| TrustedKeys::of_site(site)).as_ref());
     for slot in Slot::BOTH {
         add(&Role::Boot(slot).to_string(), slots.check(slot));
         if let Some(root) = slots.root_hash(slot) {
@@ -165,9 +166,9 @@ pub fn compare_with_site(image: &ImageReader, site: &Site, own_selector: Option<
 }
 
 /// Whose keys are used. Without a site they are the image's own, which do not prove whose image it is.
-fn keys(site: &Site) -> Check {
+fn keys(site: &SiteAndKeys) -> Check {
     const PART: &str = "keys";
-    if site.accepted.is_some() {
+    if site.accepted().is_some() {
         return Check::of(
             PART,
             Ok(format!("those of the site {} that were accepted on this workstation", site.id)),

@@ -8,6 +8,7 @@ use builder::base::{self, BaseSystem};
 use builder::error::{Class, Error};
 use builder::folders::Folder;
 use builder::secrets::credentials::Locations;
+use builder::secrets::trust::SiteAndKeys;
 use builder::site::{Base, GeneratedKeys, InitOptions, LOCK_FILE, Site, init_site};
 use builder::store::Store;
 use builder::tree::LayeredTree;
@@ -22,7 +23,7 @@ use tempfile::TempDir;
 const OFFLINE_SITE: &str = "PSYOPS_TEST_OFFLINE_SITE";
 const CACHE: &str = "PSYOPS_TEST_CACHE";
 
-fn site(folder: &Path, base: &str, extra: &str) -> Site {
+fn site(folder: &Path, base: &str, extra: &str) -> SiteAndKeys {
     let keys = GeneratedKeys {
         admin_recipient: identity_file::generate().recipient().to_string(),
         signing_public: SigningKey::generate().unwrap().public().as_str().to_owned(),
@@ -34,10 +35,10 @@ fn site(folder: &Path, base: &str, extra: &str) -> Site {
     let text = std::fs::read_to_string(&path).unwrap();
     let text = text.replace("base = \"micro\"", &format!("base = \"{base}\""));
     std::fs::write(&path, format!("{text}\n[packages]\nextra = [{extra}]\n")).unwrap();
-    Site::load(&dir).unwrap()
+    Site::load(&dir).unwrap().into()
 }
 
-fn prepare(site: &Site, cache: &Store) -> BaseSystem {
+fn prepare(site: &SiteAndKeys, cache: &Store) -> BaseSystem {
     let keys = Locations::default();
     base::prepare(site, &site.packages.extra, cache, &keys, &|line| eprintln_line(line)).unwrap()
 }
@@ -121,7 +122,7 @@ fn unshare(options: &str) -> Command {
 fn without_network() {
     let dir = std::env::var_os(OFFLINE_SITE).expect("started by another test");
     let cache = std::env::var_os(CACHE).expect("started by another test");
-    prepare(&Site::load(Path::new(&dir)).unwrap(), &Store::at(Path::new(&cache)).unwrap());
+    prepare(&Site::load(Path::new(&dir)).unwrap().into(), &Store::at(Path::new(&cache)).unwrap());
 }
 
 /// A cache of the test. Packages may come from the user's cache; everything derived from them is made here.
@@ -192,7 +193,7 @@ fn an_unvouched_package_is_not_fetched() {
     let address = mirror.local_addr().unwrap();
     let lines = format!("[packages]\nmirror = \"http://{address}/debian\"\nsecurity-mirror = \"\"");
     std::fs::write(site.dir.join("site.toml"), toml.replace("[packages]", &lines)).unwrap();
-    let site = Site::load(&site.dir).unwrap();
+    let site = SiteAndKeys::from(Site::load(&site.dir).unwrap());
     let package = |part: &str, name: &str| {
         format!(
             "[[package]]\npart = \"{part}\"\nname = \"{name}\"\nversion = \"1\"\narchitecture = \"amd64\"\n\

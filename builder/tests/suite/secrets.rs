@@ -2,7 +2,7 @@
 
 use builder::engine;
 use builder::error::{Class, Error};
-use builder::secrets::credentials::{CredentialError, Credentials, Locations, own_keys};
+use builder::secrets::credentials::{CredentialError, Credentials, Locations, own_keys, secret_store};
 use builder::secrets::issue::issue_keys;
 use builder::secrets::known_hosts::known_hosts;
 use builder::secrets::node_keys;
@@ -10,7 +10,7 @@ use builder::secrets::passphrase::Passphrases;
 use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_as_requested, prepare_raised};
 use builder::secrets::raise::{Raise, RaiseRequest, Raised};
 use builder::secrets::seal::{SealRequest, UntrustedSeal};
-use builder::secrets::store::{Secret, Store};
+use builder::secrets::store::Secret;
 use builder::secrets::trust::{Acceptance, accept_typed};
 use builder::site::{InitOptions, LockedSite, Site, add_node, init_site};
 use builder::tools::{DEBUGFS, E2FSCK};
@@ -458,7 +458,7 @@ fn the_key_of_another_node_is_named() {
     home.prepare();
     add_node(&home.site(), &"attic".parse().unwrap(), None).unwrap();
     let attic = prepare(home.locked(), "attic", &home.locations()).unwrap();
-    let store = Store::of(&attic.site).unwrap();
+    let store = secret_store(&attic.site).unwrap();
     let secret = Secret::NodeKey("attic".parse().unwrap());
     let key = store.read(&secret, &attic.credentials.identity).unwrap();
     let file = home.at("key");
@@ -476,8 +476,8 @@ fn the_key_of_another_node_is_named() {
             node_keys::recipient(&demo.site, &demo.node).unwrap()
         )
     );
-    let own =
-        node_keys::identity(&attic.site, &attic.node, &attic.credentials.identity, Some(&file)).unwrap();
+    let own = node_keys::identity(&store, &attic.site, &attic.node, &attic.credentials.identity, Some(&file))
+        .unwrap();
     assert_eq!(own.recipient(), node_keys::recipient(&attic.site, &attic.node).unwrap());
     let hosts = known_hosts(&attic.site).unwrap();
     let lines: Vec<String> = hosts.iter().map(ToString::to_string).collect();
@@ -516,7 +516,7 @@ fn a_missing_secret_is_named() {
     assert!(error.to_string().contains("the site has no secret wifi"), "{error}");
     let (site, credentials) =
         Credentials::load(home.site(), &home.locations(), UntrustedSeal::Refuse).unwrap();
-    let store = Store::of(&site).unwrap();
+    let store = secret_store(&site).unwrap();
     store.write(&Secret::Value("wifi".parse().unwrap()), b"hunter2", &credentials.identity).unwrap();
     let seal = home.prepare().seal;
     assert_eq!(seal.opened.content(&path("wifi")), Some(&b"hunter2"[..]));

@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result};
 use builder::base;
 use builder::secrets::credentials::Locations;
+use builder::secrets::trust::SiteAndKeys;
 use builder::site::Site;
 use builder::store::Store;
 use handoff::hash::Sha256Digest;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 fn main() -> Result<()> {
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
     let mut next = || arguments.next().context("usage: make-base SITE STORE");
-    let (site, store) = (Site::load(&next()?)?, Store::at(&next()?)?);
+    let (site, store): (SiteAndKeys, _) = (Site::load(&next()?)?.into(), Store::at(&next()?)?);
     let report = |line: &str| say(line);
     let system = base::prepare(&site, &site.packages.extra, &store, &Locations::default(), &report)?;
     let tar = std::fs::read(&system.tree_tar)?;

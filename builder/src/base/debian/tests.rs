@@ -10,6 +10,7 @@ use crate::base::openpgp::ThrowawayKey;
 use crate::base::vouch::Trusted;
 use crate::error::{Class, Error};
 use crate::input::digest_of_file;
+use crate::secrets::trust::SiteAndKeys;
 use crate::site::{GeneratedKeys, InitOptions, Site, init_site, rfc3339};
 use crate::tools::ToolError;
 use keys::issue::identity_file;
@@ -50,7 +51,7 @@ const PROGRAMS: [&str; 22] = [
 /// A site, a store, and the packages that the store has.
 pub(super) struct Fixture {
     folder: TempDir,
-    pub(super) site: Site,
+    pub(super) site: SiteAndKeys,
     pub(super) store: Store,
     key: SigningKey,
     packages: Vec<LockedPackage>,
@@ -71,7 +72,7 @@ impl Fixture {
         let toml = fs::read_to_string(dir.join("site.toml")).unwrap();
         let toml = toml.replace("base = \"micro\"", "base = \"debian\"");
         fs::write(dir.join("site.toml"), toml).unwrap();
-        let site = Site::load(&dir).unwrap();
+        let site = SiteAndKeys::from(Site::load(&dir).unwrap());
         let store = Store::at(&folder.path().join("store")).unwrap();
         let mut place = Self { folder, site, store, key, packages: Vec::new() };
         // mmdebstrap's hook for a merged /usr asks for that one.

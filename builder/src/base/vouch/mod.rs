@@ -24,6 +24,7 @@ use super::lock::Lock;
 use super::lock_file::LockFile;
 use super::locked_package::{LockedPackage, Part};
 use crate::secrets::credentials::trusted_keys;
+use crate::secrets::trust::SiteAndKeys;
 use crate::site::{PackageSet, Site};
 use crate::store::Store;
 use handoff::name::Name;
@@ -48,7 +49,7 @@ pub struct Trusted {
 
 impl Trusted {
     /// The site's signing keys, and Debian's archive.
-    pub fn of(site: &Site) -> Result<Self, BaseError> {
+    pub fn of(site: &SiteAndKeys) -> Result<Self, BaseError> {
         Ok(Self { site: site.id.clone(), keys: trusted_keys(site)?, keyring: KEYRING.into() })
     }
 }

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::flash::{self, FlashError};
 use crate::image::reader::ImageReader;
 use crate::image::seals;
-use crate::site::Site;
+use crate::secrets::trust::SiteAndKeys;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub(super) struct Image {
 impl Image {
     /// Opens an image. If its seals name neither site nor node, it is damaged; this is reported before the user is
     /// asked about a disk.
-    pub(super) fn open(path: &Path, site: Option<&Site>) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, site: Option<&SiteAndKeys>) -> Result<Self, Error> {
         let reader = ImageReader::open(path)?;
         let Some(owner) = seals::owner(&reader, site.map(|site| (&*site.signing_keys, &site.id))) else {
             flash::preflight(&reader, site)?;
@@ -36,7 +36,7 @@ impl Image {
     }
 
     /// The image of each of these paths, in order. A path that is named several times is opened once.
-    pub(super) fn open_each(paths: &[&Path], site: Option<&Site>) -> Result<Vec<Arc<Self>>, Error> {
+    pub(super) fn open_each(paths: &[&Path], site: Option<&SiteAndKeys>) -> Result<Vec<Arc<Self>>, Error> {
         let mut known = BTreeMap::new();
         let mut open = |path: &Path| {
             Ok(Arc::clone(match known.entry(path.to_owned()) {

@@ -16,6 +16,7 @@ use crate::flash::{self, Finished, FlashError, Job, Options, Target};
 use crate::image::digests::Digests;
 use crate::interrupt;
 use crate::secrets::credentials::{Locations, load_signing_key};
+use crate::secrets::trust::SiteAndKeys;
 use crate::site::Site;
 use keys::issue::signing::SigningKey;
 use keys::timestamp::Timestamp;
@@ -28,7 +29,7 @@ use std::time::SystemTime;
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Order<'o> {
     pub(in crate::cli) pairs: &'o [(&'o Path, &'o Path)],
-    pub(in crate::cli) site: Option<&'o Site>,
+    pub(in crate::cli) site: Option<&'o SiteAndKeys>,
     pub(in crate::cli) locations: Locations,
     pub(in crate::cli) consent: &'o ConsentArgs,
     pub(in crate::cli) writing: WritingArgs,
@@ -44,7 +45,7 @@ struct Stick {
 }
 
 /// The site for the receipts, and the key that signs them.
-type Signer = (Site, SigningKey);
+type Signer = (SiteAndKeys, SigningKey);
 
 impl Order<'_> {
     pub(in crate::cli) fn carry_out(&self) -> Result<FlashOutput, Error> {
@@ -66,7 +67,7 @@ impl Order<'_> {
 
     /// The site and key for receipts; `None` if there are no receipts.
     fn signer(&self) -> Result<Option<Signer>, Error> {
-        let Some(site) = self.site.cloned() else { return Ok(None) };
+        let Some(site) = self.site.map(|site| Site::clone(site)) else { return Ok(None) };
         if self.writing.no_read_back {
             with_trusted_keys(site, &self.locations)?;
             return Ok(None);

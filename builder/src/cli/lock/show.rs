@@ -10,6 +10,7 @@ use crate::default_site::site_or_default;
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
 use crate::secrets::credentials::Locations;
+use crate::secrets::trust::SiteAndKeys;
 use crate::site::{LOCK_FILE, Site};
 use crate::store::Store;
 use serde_json::{Value, json};
@@ -54,7 +55,7 @@ pub(super) fn run(which: &Which, node: Option<&str>) -> Result<String, Error> {
 }
 
 /// Who vouches for the lock. The store is read only if no signature vouches for it.
-fn vouching(file: &LockFile, site: &Site) -> Result<Vouching, Error> {
+fn vouching(file: &LockFile, site: &SiteAndKeys) -> Result<Vouching, Error> {
     let trusted = Trusted::of(site)?;
     Ok(match file.signer(&trusted) {
         Ok(key) => Vouching { signature: Ok(key), unlisted: Vec::new() },

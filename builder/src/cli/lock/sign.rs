@@ -24,7 +24,7 @@ pub(super) fn run(
 ) -> Result<(String, Option<Error>), Error> {
     let site = site_or_default(which.site.as_deref())?;
     let mut file = LockFile::read_any(&site)?.ok_or_else(|| NoLock { path: site.dir.join(LOCK_FILE) })?;
-    let vouching = file.vouching(&Trusted::of(&site)?, &Store::from_environment()?);
+    let vouching = file.vouching(&Trusted::of(&site.clone().into())?, &Store::from_environment()?);
     let mut told = Told {
         path: file.signature_path(),
         packages: file.lock().all().count(),

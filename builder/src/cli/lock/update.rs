@@ -11,6 +11,7 @@ use crate::default_site::site_or_default;
 use crate::error::Error;
 use crate::next_command::psyops;
 use crate::secrets::credentials::{CredentialError, Locations};
+use crate::secrets::trust::SiteAndKeys;
 use crate::site::Site;
 use crate::store::Store;
 use handoff::shown::Shown;
@@ -39,7 +40,7 @@ pub(super) fn run(
     consent: &Consent<'_>,
     progress: &dyn Fn(&str),
 ) -> Result<(String, Option<Error>), Error> {
-    let site = site_or_default(which.site.as_deref())?;
+    let site = SiteAndKeys::from(site_or_default(which.site.as_deref())?);
     let store = Store::from_environment()?;
     let old = present(&site, progress)?;
     let file = resolve(&site, &store, progress)?;
@@ -48,7 +49,7 @@ pub(super) fn run(
 
 /// What a new lock is compared with.
 struct Update<'a> {
-    site: &'a Site,
+    site: &'a SiteAndKeys,
     store: &'a Store,
     old: &'a Option<LockFile>,
     json: bool,
@@ -165,7 +166,7 @@ struct Standing {
 }
 
 impl Standing {
-    fn of(old: &LockFile, site: &Site, store: &Store) -> Result<Self, Error> {
+    fn of(old: &LockFile, site: &SiteAndKeys, store: &Store) -> Result<Self, Error> {
         let vouching = old.vouching(&Trusted::of(site)?, store);
         let unsigned = vouching.signature.as_ref().err().map(ToString::to_string);
         let problem = vouching.into_result().err().map(|problem| problem.to_string());
@@ -284,9 +285,9 @@ impl Told<'_> {
 mod tests {
     use super::*;
     use crate::base::lock::LockRequest;
+    use crate::secrets::credentials::accept_new_site;
     use crate::secrets::issue::issue_keys;
     use crate::secrets::passphrase::Passphrases;
-    use crate::secrets::trust::accept_new_site;
     use crate::site::{InitOptions, LOCK_FILE, init_site};
     use keys::timestamp::Timestamp;
     use std::fs;
@@ -296,7 +297,7 @@ mod tests {
     /// A site with a lock without packages, for which any index vouches, and the key that signs it.
     struct Fixture {
         folder: TempDir,
-        site: Site,
+        site: SiteAndKeys,
         store: Store,
         keys: Locations,
     }

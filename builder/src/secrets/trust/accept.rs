@@ -1,14 +1,16 @@
 //! `psyops trust accept`: the only way in which the accepted set changes.
 
-use super::differences::{Change, Difference, Role, TrustFile, between, distinct};
+use super::compare::between;
+use super::differences::{Change, Difference, Role, TrustFile, distinct};
 use super::error::TrustError;
 use super::host_key::{Witness, unknown_host_keys};
 use super::key_set::KeySet;
 use super::review::{Review, Signed, review, review_with_nodes};
 use super::{Accepted, SignedKeys, floors, place, unknown_node_keys};
 use crate::details::Details;
-use crate::secrets::credentials::{Locations, OwnKeys};
+use crate::secrets::locations::Locations;
 use crate::secrets::node_notes::{NodeNote, NodeNotes};
+use crate::secrets::own_keys::OwnKeys;
 use crate::site::Site;
 use keys::signature::PublicKey;
 use std::fmt::Display;

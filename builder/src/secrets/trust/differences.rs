@@ -1,6 +1,6 @@
 //! The differences between a site and the accepted set: pure, one value for each thing that the user may accept.
 
-use super::key_set::KeySet;
+use crate::secrets::stored_seal::BadStoredSeal;
 use handoff::name::Name;
 use serde_json::{Value, json};
 use std::fmt;
@@ -123,6 +123,12 @@ impl Role {
             Self::Admin => "admin recipient",
             Self::Signer => "signing key",
         }
+    }
+}
+
+impl From<BadStoredSeal> for Difference {
+    fn from(BadStoredSeal { node, problem }: BadStoredSeal) -> Self {
+        Self::BadStoredSeal { node, problem }
     }
 }
 
@@ -293,30 +299,4 @@ pub(super) fn distinct(differences: Vec<Difference>) -> Vec<Difference> {
         }
     }
     distinct
-}
-
-/// The differences of `found` from `accepted`.
-pub(super) fn between(accepted: &KeySet, found: &KeySet, file: TrustFile) -> Vec<Difference> {
-    let mut all = Vec::new();
-    if accepted.site != found.site {
-        all.push(Difference::SiteId { file, accepted: accepted.site.clone(), found: found.site.clone() });
-    }
-    let texts = |set: &KeySet| {
-        [
-            (Role::Admin, set.admins.iter().map(ToString::to_string).collect::<Vec<_>>()),
-            (Role::Signer, set.signers.iter().map(|key| key.as_str().to_owned()).collect()),
-        ]
-    };
-    for ((role, old), (_, new)) in texts(accepted).into_iter().zip(texts(found)) {
-        let difference = |key: &String, change| Difference::Key { file, role, key: key.clone(), change };
-        let mut seen = Vec::new();
-        for key in new.iter().filter(|key| !old.contains(key)) {
-            if !seen.contains(&key) {
-                seen.push(key);
-                all.push(difference(key, Change::Added));
-            }
-        }
-        all.extend(old.iter().filter(|key| !new.contains(key)).map(|key| difference(key, Change::Removed)));
-    }
-    all
 }

@@ -6,7 +6,7 @@ use crate::details::Details;
 use crate::error::{Class, Classified};
 use crate::folders::NoFolder;
 use crate::next_command::{psyops, with_site};
-use crate::secrets::node_notes::NotesError;
+use crate::secrets::notes_error::NotesError;
 use crate::secrets::private_file::PrivateFileError;
 use crate::site::Site;
 use handoff::name::Name;

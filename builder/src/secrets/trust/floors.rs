@@ -38,7 +38,7 @@ pub(super) fn noted(
             Ok(Some(seal)) => {
                 floors.security_epoch = floors.security_epoch.max(seal.header().security_epoch);
             }
-            Err(difference) => unreadable.push(difference),
+            Err(bad) => unreadable.push(bad.into()),
         }
     }
     (floors, unreadable)

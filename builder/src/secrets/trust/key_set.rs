@@ -1,7 +1,7 @@
 //! A site's keys as a set, and in the TOML form of both `trust.toml` and the file beside the private keys.
 
 use super::error::TrustError;
-use crate::secrets::credentials::OwnPublicKeys;
+use crate::secrets::own_keys::OwnPublicKeys;
 use crate::site::Site;
 use handoff::name::Name;
 use keys::identity::Recipient;

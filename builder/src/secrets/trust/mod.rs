@@ -9,6 +9,8 @@
 //! the site itself.
 
 mod accept;
+pub(super) mod accepted;
+mod compare;
 mod differences;
 mod error;
 mod floors;
@@ -19,6 +21,7 @@ mod place;
 mod review;
 
 pub use accept::{Acceptance, accept, accept_typed, open};
+pub use accepted::{Accepted, SiteAndKeys};
 pub use differences::{Change, Difference, Role, TrustFile};
 pub use error::TrustError;
 pub use host_key::{Witness, check_host_keys, host_key_of, unknown_host_keys};
@@ -28,52 +31,22 @@ pub use place::ACCEPTED_ENDING;
 pub use review::{Review, Signed, review, review_with_nodes};
 
 use crate::atomic::AtomicError;
-use crate::secrets::credentials::{CredentialError, Credentials, Locations, OwnPublicKeys};
-use crate::secrets::key_file::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE};
+use crate::secrets::locations::Locations;
 use crate::secrets::node_notes::NodeNotes;
-use crate::secrets::passphrase::Passphrases;
-use crate::secrets::seal::UntrustedSeal;
+use crate::secrets::own_keys::OwnPublicKeys;
+use crate::secrets::stored_seal::UntrustedSeal;
 use crate::site::Site;
 use keys::issue::signing::SigningKey;
-use keys::signature::PublicKey;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// The file in a site with the accepted keys.
 pub const TRUST_FILE: &str = "trust.toml";
 /// The file with its signature.
 pub const TRUST_SIGNATURE: &str = "trust.toml.minisig";
 
-/// The keys of a site that the user of this workstation accepted; `site.toml` has the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    /// The accepted keys.
-    pub keys: KeySet,
-    /// Keys that signed for the site in the past. Only the generations of seals that they signed still count.
-    pub former_signers: Vec<PublicKey>,
-    /// The folder beside the private keys in which the accepted keys are stored.
-    pub folder: PathBuf,
-    // Private, so that only this module can mark keys as accepted.
-    is_first_use: bool,
-}
-
-impl Accepted {
-    /// Keys treated as accepted, to find the other differences of a site.
-    fn at(folder: PathBuf, keys: KeySet) -> Self {
-        Self { former_signers: keys.former_signers.clone(), keys, folder, is_first_use: false }
-    }
-
-    /// Whether they were stored by this command, because the site has only this workstation's own keys.
-    #[must_use]
-    pub fn is_first_use(&self) -> bool {
-        self.is_first_use
-    }
-}
-
 /// A sentence that a site was accepted at its first use; `None` if it was not.
 #[must_use]
-pub fn first_use(site: &Site) -> Option<String> {
-    let accepted = site.accepted.as_ref().filter(|accepted| accepted.is_first_use())?;
+pub fn first_use(site: &SiteAndKeys) -> Option<String> {
+    let accepted = site.accepted().filter(|accepted| accepted.is_first_use())?;
     Some(format!(
         "accepted the keys of the site {}, which are this workstation's own: {}",
         site.id,
@@ -86,10 +59,10 @@ pub fn refuse(site: &Site, differences: Vec<Difference>) -> Result<(), TrustErro
     if differences.is_empty() { Ok(()) } else { Err(TrustError::differs(site, differences)) }
 }
 
-/// Adds the accepted set to `site`, if there is one. Every difference from it is an error. So is a site of which
+/// The site with the accepted set, if there is one. Every difference from it is an error. So is a site of which
 /// nothing was accepted, if the user accepted keys of other sites: otherwise a committer could change the id to have
 /// the site checked with the committer's own keys.
-pub fn check(mut site: Site, at: &Locations) -> Result<Site, TrustError> {
+pub fn check(site: Site, at: &Locations) -> Result<SiteAndKeys, TrustError> {
     let review = review(&site, at)?;
     if review.accepted.is_none() {
         let known = place::others(&site.id, at)?;
@@ -98,19 +71,18 @@ pub fn check(mut site: Site, at: &Locations) -> Result<Site, TrustError> {
         }
     }
     review.check(&site)?;
-    site.accepted = review.into_accepted().map(Arc::new);
-    Ok(site)
+    Ok(SiteAndKeys::new(site, review.into_accepted()))
 }
 
 /// The same before private keys are used: there must be an accepted set. A site that has only this workstation's own
 /// keys is accepted at its first use: `own` gets whether this is that, and returns those keys. Stored seals that cannot be
 /// read do not count if the user wants them replaced.
-pub fn settle(
-    mut site: Site,
+pub fn settle<E: From<TrustError>>(
+    site: Site,
     at: &Locations,
     untrusted: UntrustedSeal,
-    own: impl FnOnce(bool) -> Result<OwnPublicKeys, CredentialError>,
-) -> Result<Site, CredentialError> {
+    own: impl FnOnce(bool) -> Result<OwnPublicKeys, E>,
+) -> Result<SiteAndKeys, E> {
     let mut review = review(&site, at)?;
     if untrusted == UntrustedSeal::Replace {
         review.without_stored_seals();
@@ -130,27 +102,7 @@ pub fn settle(
     if let Some(accepted) = review.accepted.as_ref().filter(|_| is_first) {
         place::write(&accepted.folder, &accepted.keys)?;
     }
-    site.accepted = review.into_accepted().map(Arc::new);
-    Ok(site)
-}
-
-/// Accepts the keys of a new site, which was made with the keys below `config`, and writes them into it.
-pub fn accept_new_site(
-    site: Site,
-    config: &Path,
-    passphrases: &Passphrases,
-) -> Result<Site, CredentialError> {
-    let folder = config.join(site.id.as_str());
-    let at = Locations {
-        identity: Some(folder.join(ADMIN_IDENTITY_FILE)),
-        signing_key: Some(folder.join(SIGNING_KEY_FILE)),
-        passphrases: passphrases.clone(),
-    };
-    let (site, credentials) = Credentials::load(site, &at, UntrustedSeal::Refuse)?;
-    if let Some(keys) = unpublished(&site, &credentials.signing)? {
-        keys.write(&site).map_err(TrustError::from)?;
-    }
-    Ok(site)
+    Ok(SiteAndKeys::new(site, review.into_accepted()))
 }
 
 /// The accepted set in the form of `trust.toml`, signed, and not written yet.
@@ -161,8 +113,8 @@ pub struct SignedKeys {
 }
 
 /// The accepted set, signed, if the site does not have it yet.
-pub fn unpublished(site: &Site, key: &SigningKey) -> Result<Option<SignedKeys>, TrustError> {
-    let Some(accepted) = &site.accepted else { return Ok(None) };
+pub fn unpublished(site: &SiteAndKeys, key: &SigningKey) -> Result<Option<SignedKeys>, TrustError> {
+    let Some(accepted) = site.accepted() else { return Ok(None) };
     let read = |source| TrustError::Read { path: site.dir.join(TRUST_FILE), source };
     if site.folder.kind(TRUST_FILE).map_err(read)?.is_some() {
         return Ok(None);

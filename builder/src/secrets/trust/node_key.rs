@@ -10,8 +10,7 @@ use super::error::TrustError;
 use super::{Accepted, refuse};
 use crate::secrets::node_keys::NodeKeys;
 use crate::secrets::node_notes::NodeNotes;
-use crate::secrets::seal::UntrustedSeal;
-use crate::secrets::stored_seal;
+use crate::secrets::stored_seal::{self, UntrustedSeal};
 use crate::site::{Node, Site};
 use handoff::name::Name;
 

@@ -4,7 +4,7 @@ use super::error::TrustError;
 use super::key_set::KeySet;
 use crate::atomic;
 use crate::folders::Folder;
-use crate::secrets::credentials::Locations;
+use crate::secrets::locations::Locations;
 use crate::secrets::private_file::{folder_of, read_private};
 use crate::site::{DEFAULT_NAME, has_default_site_in};
 use handoff::name::Name;

@@ -1,12 +1,13 @@
 //! Reading the three sets of a site's keys: accepted, proposed (`site.toml`) and signed (`trust.toml`).
 
-use super::differences::{Difference, TrustFile, between, distinct};
+use super::compare::between;
+use super::differences::{Difference, TrustFile, distinct};
 use super::error::TrustError;
 use super::key_set::KeySet;
 use super::{
     Accepted, TRUST_FILE, TRUST_SIGNATURE, Witness, floors, place, unknown_host_keys, unknown_node_keys,
 };
-use crate::secrets::credentials::Locations;
+use crate::secrets::locations::Locations;
 use crate::secrets::node_notes::NodeNotes;
 use crate::site::Site;
 use keys::signature::{self, PublicKey};

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::error::{Class, Classified as _};
-use crate::secrets::credentials::{own_keys, trusted_keys};
+use crate::secrets::credentials::{CredentialError, Credentials, own_keys, trusted_keys};
 use crate::secrets::issue::issue_keys;
+use crate::secrets::key_file::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE};
+use crate::secrets::passphrase::Passphrases;
 use crate::site::{InitOptions, init_site};
 use keys::issue::identity_file;
 use keys::timestamp::Timestamp;
@@ -49,7 +51,7 @@ impl Fixture {
         }
     }
 
-    fn load(&self) -> Result<Site, CredentialError> {
+    fn load(&self) -> Result<SiteAndKeys, CredentialError> {
         Credentials::load(self.site(), &self.at(), UntrustedSeal::Refuse).map(|(site, _)| site)
     }
 
@@ -92,7 +94,7 @@ impl Fixture {
     }
 }
 
-fn differences(result: Result<Site, CredentialError>) -> Vec<Difference> {
+fn differences(result: Result<SiteAndKeys, CredentialError>) -> Vec<Difference> {
     match result {
         Err(CredentialError::Trust(error @ (TrustError::Differs { .. } | TrustError::NotOwn { .. }))) => {
             assert_eq!(error.class(), Class::Refused);
@@ -114,9 +116,9 @@ fn key(file: TrustFile, role: Role, key: &str, change: Change) -> Difference {
 #[test]
 fn a_site_of_ones_own_keys_is_accepted_at_its_first_use_and_remembered() {
     let fixture = Fixture::new();
-    assert!(fixture.load().unwrap().accepted.unwrap().is_first_use());
+    assert!(fixture.load().unwrap().accepted().unwrap().is_first_use());
     let site = fixture.load().unwrap();
-    let accepted = site.accepted.clone().unwrap();
+    let accepted = site.accepted().cloned().unwrap();
     assert!(!accepted.is_first_use());
     assert_eq!(accepted.keys, KeySet::of_site(&site).unwrap());
     let file = fixture.folder.path().join("config/home/home.trust.toml");
@@ -142,7 +144,7 @@ fn keys_of_others_are_not_accepted_at_the_first_use() {
     assert_eq!(differences(fixture.load()), expected[1..]);
     let done = fixture.accept(&[signer.public().as_str()]).unwrap();
     assert!(done.published && done.remaining.is_empty());
-    assert_eq!(fixture.load().unwrap().accepted.unwrap().keys.admins.len(), 2);
+    assert_eq!(fixture.load().unwrap().accepted().unwrap().keys.admins.len(), 2);
 }
 
 #[test]
@@ -156,7 +158,7 @@ fn a_key_that_was_removed_is_a_difference_too() {
     // The signed file still has it, like the accepted set.
     assert_eq!(differences(fixture.load()), [removed(TrustFile::Site)]);
     assert!(fixture.accept(&[&admin]).unwrap().published);
-    assert_eq!(fixture.load().unwrap().accepted.unwrap().keys.admins.len(), 1);
+    assert_eq!(fixture.load().unwrap().accepted().unwrap().keys.admins.len(), 1);
 }
 
 #[test]
@@ -236,7 +238,7 @@ fn another_site_id_is_a_difference_from_the_signed_file() {
     let error = fixture.accept(&[]).unwrap_err();
     assert!(matches!(error, TrustError::OtherSite { .. }), "{error}");
     assert!(fixture.accept(&["other"]).unwrap().published);
-    assert_eq!(fixture.load().unwrap().accepted.unwrap().keys.site.as_str(), "other");
+    assert_eq!(fixture.load().unwrap().accepted().unwrap().keys.site.as_str(), "other");
 }
 
 #[test]
@@ -248,7 +250,7 @@ fn only_keys_that_changed_can_be_accepted() {
         let error = fixture.accept(&[text]).unwrap_err();
         assert!(matches!(&error, TrustError::UnknownKey { key } if key == text), "{error}");
     }
-    assert_eq!(fixture.load().unwrap().accepted.unwrap().keys.admins.len(), 1);
+    assert_eq!(fixture.load().unwrap().accepted().unwrap().keys.admins.len(), 1);
 }
 
 #[test]
@@ -271,7 +273,7 @@ fn where_nothing_was_accepted_both_files_of_the_site_must_agree() {
     fixture.publish();
     let at = fixture.elsewhere();
     let site = check(fixture.site(), &at).unwrap();
-    assert!(site.accepted.is_none());
+    assert!(site.accepted().is_none());
     assert_eq!(trusted_keys(&fixture.load().unwrap()).unwrap().len(), 1);
     let other = fixture.add_admin();
     let error = check(fixture.site(), &at).unwrap_err();
