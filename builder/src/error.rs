@@ -141,17 +141,6 @@ impl<'a, E: Classified> Field<'a, E> {
     }
 }
 
-impl<'a> Field<'a, Error> {
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no variant contains one now; the next one must keep its class")
-    )]
-    #[expect(clippy::unnecessary_wraps, reason = "the method of other types, in NotClassified, returns none")]
-    pub(crate) fn classified(&self) -> Option<&'a dyn Classified> {
-        Some(&*self.0.0)
-    }
-}
-
 /// What [`Field`] returns for any other type: a method of the type itself has precedence over one of a trait.
 pub(crate) trait NotClassified<'a> {
     fn classified(&self) -> Option<&'a dyn Classified> {
@@ -372,8 +361,6 @@ mod tests {
         Boxed(#[source] Box<Example>),
         #[error("named, for {node}")]
         Named { node: &'static str, source: Example },
-        #[error("any")]
-        Any(Error),
         #[error("of its own class: {0}")]
         OwnClass(Example),
         #[error("with an error of another kind")]
@@ -395,8 +382,6 @@ mod tests {
             Wrapper::Transparent(example()),
             Wrapper::Boxed(Box::new(example())),
             Wrapper::Named { node: "demo", source: example() },
-            Wrapper::Any(example().into()),
-            Wrapper::Any(Wrapper::Transparent(example()).into()),
         ] {
             assert_eq!((wrapper.class(), wrapper.exit_code()), (Class::MissingInput, 66), "{wrapper:?}");
             assert_eq!(wrapper.advice().as_deref(), Some("make one"), "{wrapper:?}");
