@@ -9,7 +9,7 @@ use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::seal::refuse_jump;
 use crate::secrets::stored_seal::{self, UntrustedSeal};
 use crate::secrets::trust::{self, SiteAndKeys, TrustError};
-use crate::site::{Site, SiteEdits, SiteError};
+use crate::site::{Site, SiteEdits, SiteError, SiteNumber};
 use handoff::name::Name;
 use keys::seal::header::{Generation, Header};
 use std::collections::BTreeSet;
@@ -130,11 +130,10 @@ fn raise_generation(
     }
     let key = "least-serial";
     let from = node.map_or(floors.for_all(), |name| floors.for_node(name));
-    // Site files have TOML's integers, which are signed.
-    let to = highest.checked_add(1).and_then(|generation| i64::try_from(generation).ok());
+    let to = highest.checked_add(1).and_then(SiteNumber::new);
     let to = to.ok_or_else(|| RaiseError::Highest { key, site: site.id.clone(), number: highest })?;
     edits.set_least_generation(site, node, to)?;
-    Ok(Raised { key, node: node.cloned(), from, to: to.unsigned_abs() })
+    Ok(Raised { key, node: node.cloned(), from, to: to.number() })
 }
 
 /// One above the site's own epoch and those in stored seals, in case the site's epoch was lowered.

@@ -4,7 +4,7 @@
 //! will be, and nothing is written if that command fails. The rest of a file stays as the user typed it.
 
 use super::edit::with_key;
-use super::{SITE_FILE, Site, SiteError};
+use super::{SITE_FILE, Site, SiteError, SiteNumber};
 use crate::atomic::AtomicError;
 use handoff::name::Name;
 use std::collections::BTreeMap;
@@ -32,19 +32,18 @@ impl SiteEdits {
         &mut self,
         site: &mut Site,
         name: Option<&Name>,
-        generation: i64,
+        least: SiteNumber,
     ) -> Result<(), SiteError> {
         const KEY: &str = "least-serial";
-        let number = generation.unsigned_abs();
         match name {
             None => {
-                self.set(site, Path::new(SITE_FILE), KEY, &generation.into())?;
-                site.least_generation = number;
+                self.set(site, Path::new(SITE_FILE), KEY, &least.into())?;
+                site.least_generation = least.number();
             }
             Some(name) => {
-                self.set(site, &Site::node_name(name), KEY, &generation.into())?;
+                self.set(site, &Site::node_name(name), KEY, &least.into())?;
                 if let Some(node) = site.nodes.get_mut(name) {
-                    node.least_generation = number;
+                    node.least_generation = least.number();
                 }
             }
         }
@@ -133,8 +132,8 @@ mod tests {
         let recipient = keys::issue::identity_file::generate().recipient().to_string();
         let mut edits = SiteEdits::default();
         edits.set_recipient(&mut site, &node, &recipient).unwrap();
-        edits.set_least_generation(&mut site, Some(&node), 7).unwrap();
-        edits.set_least_generation(&mut site, None, 3).unwrap();
+        edits.set_least_generation(&mut site, Some(&node), SiteNumber::new(7).unwrap()).unwrap();
+        edits.set_least_generation(&mut site, None, SiteNumber::new(3).unwrap()).unwrap();
         edits.set_security_epoch(&mut site, 2).unwrap();
         assert_eq!(fs::read(site.node_file(&node)).unwrap(), before, "nothing is written yet");
         edits.write(&site).unwrap();
