@@ -9,7 +9,7 @@ use crate::disks::{self, Disk};
 use crate::error::{Class, Classified, Error};
 use crate::flash;
 use crate::flash::target::past_the_cache;
-use crate::secrets::prepare::{Prepared, prepare};
+use crate::secrets::prepare::{Prepared, prepare_one};
 use crate::staging::Staging;
 use clap::Args;
 use handoff::manifest::Store;
@@ -121,7 +121,7 @@ pub fn run(
     // The device is checked before anything is made.
     let consent = args.consent.consent();
     let device = args.device.as_deref().map(|path| open(path, &consent, ask)).transpose()?;
-    let prepared = prepare(site, &args.node, &args.credentials.locations())?;
+    let prepared = prepare_one(site, &args.node, &args.credentials.locations())?;
     // The key is opened once, and before anything is written to the target.
     let key = prepared.identity(args.key.as_deref())?;
     prepared.told_of_trust().iter().for_each(|line| progress(line));

@@ -6,7 +6,7 @@ use crate::cli::nodes::NodesArgs;
 use crate::default_site::locked_site_or_default;
 use crate::error::Error;
 use crate::next_command::psyops;
-use crate::secrets::prepare::{Prepared, prepare_raised};
+use crate::secrets::prepare::{Prepared, prepare};
 use crate::secrets::raise::{Raise, RaiseRequest, Raised};
 use crate::secrets::seal::{SealRequest, UntrustedSeal};
 use clap::Args;
@@ -71,13 +71,8 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
         above: args.above,
     };
     let raise = args.raise.map(|what| RaiseRequest { what, nodes: some });
-    let (nodes, raised) = prepare_raised(
-        site,
-        names.iter().map(String::as_str),
-        &args.credentials.locations(),
-        request,
-        raise,
-    )?;
+    let (nodes, raised) =
+        prepare(site, names.iter().map(String::as_str), &args.credentials.locations(), request, raise)?;
     if let Some(first) = nodes.first() {
         first.told_of_trust().iter().for_each(|line| progress(line));
     }

@@ -27,8 +27,8 @@ use crate::input::read_input;
 use crate::parallel;
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
-use crate::secrets::prepare::{Prepared, prepare_all};
-use crate::secrets::seal::NodeSeal;
+use crate::secrets::prepare::{Prepared, prepare};
+use crate::secrets::seal::{NodeSeal, SealRequest};
 use crate::site::{Bytes, LockedSite, Site};
 use crate::store::Store;
 use crate::tools::TAR2SQFS;
@@ -135,7 +135,8 @@ fn prepare_nodes(
     request: &Request,
     progress: &dyn Fn(&str),
 ) -> Result<Vec<Prepared>, Error> {
-    let all = prepare_all(site, request.nodes.iter().map(String::as_str), &request.keys)?;
+    let nodes = request.nodes.iter().map(String::as_str);
+    let (all, _) = prepare(site, nodes, &request.keys, SealRequest::default(), None)?;
     if let Some(first) = all.first() {
         first.told_of_trust().iter().for_each(|line| progress(line));
     }

@@ -43,44 +43,11 @@ pub struct Prepared {
     pub trust_published: bool,
 }
 
-/// The keys of a node are opened, and those that it lacks are made, and a seal if the stored one is not current.
-pub fn prepare(site: LockedSite, node: &str, at: &Locations) -> Result<Prepared, Error> {
-    // One name gives one node, or an error above.
-    prepare_all(site, [node], at)?.pop().ok_or_else(|| NothingPrepared.into())
-}
-
-/// The user named no node, so none was prepared.
-#[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("no node was named; add --node NAME or --all")]
-struct NothingPrepared;
-
-impl Classified for NothingPrepared {
-    fn own_class(&self) -> Option<Class> {
-        Some(Class::Failure)
-    }
-}
-
-/// The same for several nodes, in order, each once.
-pub fn prepare_all<'n>(
-    site: LockedSite,
-    nodes: impl IntoIterator<Item = &'n str>,
-    at: &Locations,
-) -> Result<Vec<Prepared>, Error> {
-    prepare_all_as_requested(site, nodes, at, SealRequest::default())
-}
-
-/// The same with further options for the seals.
-pub fn prepare_all_as_requested<'n>(
-    site: LockedSite,
-    nodes: impl IntoIterator<Item = &'n str>,
-    at: &Locations,
-    request: SealRequest,
-) -> Result<Vec<Prepared>, Error> {
-    Ok(prepare_raised(site, nodes, at, request, None)?.0)
-}
-
-/// The same, for floors that are raised first. Either everything is written or, if anything is refused, nothing.
-pub fn prepare_raised<'n>(
+/// The keys of these nodes are opened, and those that they lack are made, and a seal where the stored one is not current;
+/// with `raise`, floors are raised first. Returns the nodes in order, each once, and what was raised.
+///
+/// Either everything is written or, if anything is refused, nothing.
+pub fn prepare<'n>(
     site: LockedSite,
     nodes: impl IntoIterator<Item = &'n str>,
     at: &Locations,
@@ -142,6 +109,24 @@ pub fn prepare_raised<'n>(
     };
     pending.write(&site)?;
     Ok((prepared, raised))
+}
+
+/// The same for one node, with the usual seal.
+pub fn prepare_one(site: LockedSite, node: &str, at: &Locations) -> Result<Prepared, Error> {
+    let (mut all, _) = prepare(site, [node], at, SealRequest::default(), None)?;
+    // One name gives one node, or an error above.
+    all.pop().ok_or_else(|| NothingPrepared.into())
+}
+
+/// The user named no node, so none was prepared.
+#[derive(Debug, thiserror::Error, classified::Cause)]
+#[error("no node was named; add --node NAME or --all")]
+struct NothingPrepared;
+
+impl Classified for NothingPrepared {
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Failure)
+    }
 }
 
 /// The names of these nodes, each once. A mistyped one is reported before anything is asked.

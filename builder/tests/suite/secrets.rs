@@ -7,7 +7,7 @@ use builder::secrets::issue::issue_keys;
 use builder::secrets::known_hosts::known_hosts;
 use builder::secrets::node_keys;
 use builder::secrets::passphrase::Passphrases;
-use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_as_requested, prepare_raised};
+use builder::secrets::prepare::{self, Prepared, prepare_one};
 use builder::secrets::raise::{Raise, RaiseRequest, Raised};
 use builder::secrets::seal::{SealRequest, UntrustedSeal};
 use builder::secrets::store::Secret;
@@ -65,7 +65,7 @@ impl Home {
     }
 
     fn prepare(&self) -> Prepared {
-        prepare(self.locked(), "demo", &self.locations()).unwrap()
+        prepare_one(self.locked(), "demo", &self.locations()).unwrap()
     }
 
     /// Does what `psyops trust accept` does, with nothing left to accept.
@@ -91,6 +91,15 @@ impl Home {
         assert!(old.contains(from), "{old}");
         fs::write(&path, old.replace(from, to)).unwrap();
     }
+}
+
+fn prepare_all<'n>(
+    site: LockedSite,
+    nodes: impl IntoIterator<Item = &'n str>,
+    at: &Locations,
+    request: SealRequest,
+) -> Result<Vec<Prepared>, Error> {
+    Ok(prepare::prepare(site, nodes, at, request, None)?.0)
 }
 
 fn path(text: &str) -> RelativePath {
@@ -154,7 +163,7 @@ fn another_admin_is_a_reason() {
     let other = keys::issue::identity_file::generate().recipient();
     let mine = first.site.admin_recipients[0].clone();
     home.replace("site.toml", &format!("\"{mine}\""), &format!("\"{mine}\", \"{other}\""));
-    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
+    let error = prepare_one(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     assert!(error.report().contains(&other.to_string()), "{}", error.report());
     assert_eq!(fs::read(&first.seal.path).unwrap(), first.seal.bytes, "a seal was made");
@@ -171,13 +180,13 @@ fn another_signing_key_is_a_reason() {
     let key = keys::issue::signing::SigningKey::generate().unwrap();
     let file = home.at("config/home/signing.key");
     fs::write(&file, key.text().unwrap().as_bytes()).unwrap();
-    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
+    let error = prepare_one(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
     // First in addition to the old one, then instead of it.
     let old = first.site.signing_keys[0].as_str().to_owned();
     let new = key.public().as_str();
     home.replace("site.toml", &format!("\"{old}\""), &format!("\"{old}\", \"{new}\""));
-    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
+    let error = prepare_one(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     home.accept(&[new]);
     assert_eq!(home.prepare().seal.reasons, ["the signing key changed"]);
@@ -201,7 +210,7 @@ fn a_damaged_seal_is_not_silently_replaced() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&prepared.seal.path, &bytes).unwrap();
-    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
+    let error = prepare_one(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
     assert!(error.report().contains("changed after signing"), "{}", error.report());
     assert_eq!(fs::read(&prepared.seal.path).unwrap(), bytes);
@@ -237,7 +246,7 @@ fn a_planted_key_in_the_store_is_not_a_nodes_key() {
     fs::create_dir_all(home.at("site/secrets/nodes/evil")).unwrap();
     fs::write(home.at("site/secrets/nodes/evil/age.key.age"), file).unwrap();
     for _ in 0..2 {
-        let error = prepare(home.locked(), "evil", &home.locations()).unwrap_err();
+        let error = prepare_one(home.locked(), "evil", &home.locations()).unwrap_err();
         assert_eq!(error.class(), Class::Refused, "{error}");
         assert!(error.report().contains(&mine.recipient().to_string()), "{}", error.report());
         assert!(!home.at("site/seals/evil.seal").exists());
@@ -253,13 +262,13 @@ fn the_stored_seal_vouches_for_a_nodes_key_if_there_is_no_note() {
     assert!(home.prepare().seal.reasons.is_empty());
     fs::remove_file(&notes).unwrap();
     fs::remove_file(&first.path).unwrap();
-    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
+    let error = prepare_one(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused, "{error}");
 }
 
 fn replace_seal(home: &Home, above: Option<u64>) -> Result<Prepared, Error> {
     let above = above.map(|generation| keys::seal::header::Generation::new(generation).unwrap());
-    let mut all = prepare_all_as_requested(
+    let mut all = prepare_all(
         home.locked(),
         ["demo"],
         &home.locations(),
@@ -274,7 +283,7 @@ fn the_generation_of_an_unknown_signer_is_not_used() {
     let path = home.prepare().seal.path;
     fs::write(&path, forged(&home, u64::MAX - 1, &keys::issue::signing::SigningKey::generate().unwrap()))
         .unwrap();
-    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
+    let error = prepare_one(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
     assert!(error.to_string().contains("is not a valid seal of node demo"), "{error}");
     assert!(error.advice().unwrap().contains("psyops seal --node demo --replace"), "{error}");
@@ -290,7 +299,7 @@ fn a_jump_of_the_generation_is_refused_even_under_the_right_signature() {
     let first = home.prepare();
     let highest = 1 + (1 << 32);
     fs::write(&first.seal.path, forged(&home, highest + 1, &first.credentials.signing)).unwrap();
-    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
+    let error = prepare_one(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     assert_eq!(
         error.to_string(),
@@ -351,7 +360,7 @@ fn a_seal_goes_above_what_its_node_has_seen() {
             above: Some(keys::seal::header::Generation::new(generation).unwrap()),
             ..SealRequest::default()
         };
-        let all = prepare_all_as_requested(home.locked(), ["demo"], &home.locations(), request);
+        let all = prepare_all(home.locked(), ["demo"], &home.locations(), request);
         all.map(|mut all| all.pop().unwrap().seal)
     };
     let seal = above(9).unwrap();
@@ -380,7 +389,7 @@ fn foreign_credentials_are_refused_by_name() {
     let mixed = Locations { identity: home.locations().identity, ..other.locations() };
     let error = Credentials::load(home.site(), &mixed, UntrustedSeal::Refuse).unwrap_err();
     assert!(matches!(error, CredentialError::NotASigner { .. }), "{error}");
-    let error = prepare(home.locked(), "dema", &home.locations()).unwrap_err();
+    let error = prepare_one(home.locked(), "dema", &home.locations()).unwrap_err();
     assert!(error.to_string().contains("did you mean \"demo\"?"), "{error}");
 }
 
@@ -457,7 +466,7 @@ fn the_key_of_another_node_is_named() {
     let home = Home::new();
     home.prepare();
     add_node(&home.site(), &"attic".parse().unwrap(), None).unwrap();
-    let attic = prepare(home.locked(), "attic", &home.locations()).unwrap();
+    let attic = prepare_one(home.locked(), "attic", &home.locations()).unwrap();
     let store = secret_store(&attic.site).unwrap();
     let secret = Secret::NodeKey("attic".parse().unwrap());
     let key = store.read(&secret, &attic.credentials.identity).unwrap();
@@ -465,7 +474,7 @@ fn the_key_of_another_node_is_named() {
     fs::write(&file, &*key).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(&file, mode).unwrap();
-    let demo = prepare(home.locked(), "demo", &home.locations()).unwrap();
+    let demo = prepare_one(home.locked(), "demo", &home.locations()).unwrap();
     let error = demo.identity(Some(&file)).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -511,7 +520,7 @@ fn nothing_private_is_in_the_site() {
 fn a_missing_secret_is_named() {
     let home = Home::new();
     home.append("nodes/demo.toml", "\n[[file]]\npath = \"wifi\"\nsecret = \"wifi\"\n");
-    let error: Error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
+    let error: Error = prepare_one(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::MissingInput);
     assert!(error.to_string().contains("the site has no secret wifi"), "{error}");
     let (site, credentials) =
@@ -526,13 +535,14 @@ fn a_missing_secret_is_named() {
 fn raise(home: &Home, nodes: Option<&[String]>, what: Raise) -> Result<Vec<Raised>, Error> {
     let request = RaiseRequest { what, nodes };
     let (_, raised) =
-        prepare_raised(home.locked(), [], &home.locations(), SealRequest::default(), Some(request))?;
+        prepare::prepare(home.locked(), [], &home.locations(), SealRequest::default(), Some(request))?;
     Ok(raised)
 }
 
 /// The generations of the nodes' seals afterwards.
 fn generations(home: &Home, nodes: &[&str]) -> Vec<u64> {
-    let prepared = prepare_all(home.locked(), nodes.iter().copied(), &home.locations()).unwrap();
+    let prepared =
+        prepare_all(home.locked(), nodes.iter().copied(), &home.locations(), SealRequest::default()).unwrap();
     prepared.iter().map(|node| node.seal.opened.header().generation.number()).collect()
 }
 
@@ -548,7 +558,7 @@ fn a_raised_floor_is_above_every_seal_and_new_seals_reach_it() {
     assert_eq!(raised.iter().map(|raised| (raised.from, raised.to)).collect::<Vec<_>>(), [(0, 3)]);
     let site = home.site();
     assert_eq!((site.least_generation, site.floors().for_node(&"demo".parse().unwrap())), (3, 3));
-    let demo = prepare(home.locked(), "demo", &home.locations()).unwrap();
+    let demo = prepare_one(home.locked(), "demo", &home.locations()).unwrap();
     assert_eq!(demo.seal.reasons, ["its generation 1 is below least-serial 3"]);
     assert_eq!(generations(&home, &["demo", "pi2"]), [3, 3], "what was made is current");
 
@@ -661,7 +671,7 @@ fn a_floor_far_above_all_generations_is_refused() {
     let text = fs::read_to_string(home.at("site/site.toml")).unwrap();
     let floor = 2 + (1_u64 << 16);
     fs::write(home.at("site/site.toml"), format!("least-serial = {floor}\n{text}")).unwrap();
-    let error = prepare(home.locked(), "demo", &home.locations()).unwrap_err();
+    let error = prepare_one(home.locked(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     let expected = format!("site.toml has least-serial {floor}, far above 0, which this workstation used");
     assert!(error.report().contains(&expected));
