@@ -2,7 +2,7 @@
 //!
 //! A node takes the valid seal with the highest generation (`keys::seal::newest`); every command that asks whose image it is,
 //! or what its seal says, asks here. A generation below the floor of a system does not count for that system, so this needs the
-//! floors, too: none are known to a command that does not read a system.
+//! floors, too: `verify` takes those of the system that starts, and a command that reads no system knows none.
 
 use super::reader::{ImageReader, ReadError};
 use super::slot;

@@ -6,15 +6,14 @@
 use super::Check;
 use super::signed::{Slots, TrustedKeys};
 use crate::image::reader::ImageReader;
-use crate::image::seals;
+use crate::image::seals::{self, NewestSeal};
 use crate::image::slot::start_order;
 use crate::input::read_limited;
 use crate::limits;
 use crate::site::Site;
 use handoff::hash::Sha256Digest;
-use handoff::least_generation::LeastGeneration;
 use handoff::name::Name;
-use keys::seal::{UnverifiedSeal, VerifiedSeal};
+use keys::seal::UnverifiedSeal;
 use std::cmp::Ordering;
 
 /// Compares the image with the site; `selector` has the digests of the one on the ESP and of this builder's.
@@ -25,17 +24,21 @@ pub(super) fn checks(
     selector: Option<(Sha256Digest, Sha256Digest)>,
 ) -> Vec<Check> {
     let trusted = TrustedKeys::of_site(site);
-    let newest = seals::newest(image, &trusted.keys, &trusted.site, &LeastGeneration::default());
-    let newest = newest.chosen.map(|(_, seal)| seal);
-    let seal = seal(newest.as_ref(), site, &trusted);
-    let floor = newest.and_then(|seal| floor(image, &seal.header().node, site, slots));
+    let newest = slots.newest_seal(image, &trusted);
+    let seal = seal(&newest, site, &trusted);
+    // Also of an image whose seal is below the floor.
+    let owner = seals::owner(image, Some((&trusted.keys, &trusted.site)));
+    let floor = owner.and_then(|owner| floor(image, &owner.node, site, slots));
     [seal, release(image, site, slots)].into_iter().chain(floor).chain([self::selector(selector)]).collect()
 }
 
-fn seal(found: Option<&VerifiedSeal>, site: &Site, trusted: &TrustedKeys) -> Check {
+fn seal(newest: &NewestSeal, site: &Site, trusted: &TrustedKeys) -> Check {
     const PART: &str = "seal";
-    let Some(found) = found else {
-        return Check::of(PART, Err("the image has no seal that a key of the site signed".into()));
+    let Some((_, found)) = &newest.chosen else {
+        return Check::of(
+            PART,
+            Err(format!("the image has no seal that its node would use: {}", newest.problems())),
+        );
     };
     let (node, generation) = (&found.header().node, found.header().generation);
     let path = site.seal_file(node);

@@ -5,6 +5,7 @@ use crate::cli::{inspect as inspect_command, verify as command};
 use crate::image::fixture::{self, Fixture, Recipe};
 use crate::site::{GeneratedKeys, InitOptions, init_site};
 use handoff::fault::Policy;
+use handoff::least_generation::LeastGeneration;
 use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use keys::issue::identity_file;
 use keys::issue::seal_builder::SealBuilder;
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 
 struct SiteFixture {
     _folder: TempDir,
-    site: Site,
+    site: SiteAndKeys,
     key: SigningKey,
     node: NodeIdentity,
     admin: NodeIdentity,
@@ -32,14 +33,18 @@ impl SiteFixture {
         let options = InitOptions { build_time: 1_793_491_200, open_consoles: false };
         init_site(folder.path(), &"site".parse().unwrap(), &"demo".parse().unwrap(), &keys, &options)
             .unwrap();
-        let mut site = Site::load(folder.path()).unwrap();
+        let mut site = SiteAndKeys::from(Site::load(folder.path()).unwrap());
         // The epoch of the fixture.
         site.security_epoch = 1;
         Self { _folder: folder, site, key, node: identity_file::generate(), admin }
     }
 
-    /// A seal with one file.
+    /// A seal of the node `demo` with one file.
     fn seal(&self, generation: u64) -> Vec<u8> {
+        self.seal_of("demo", generation, b"demo\n")
+    }
+
+    fn seal_of(&self, node: &str, generation: u64, hostname: &[u8]) -> Vec<u8> {
         let mut builder = SealBuilder::new(Policy::default(), true);
         let file = FileAttributes {
             mode: 0o600,
@@ -51,10 +56,10 @@ impl SiteFixture {
             required: Required::Boot,
         };
         let path = RelativePath::new("hostname").unwrap();
-        builder.add(path, file, Zeroizing::new(b"demo\n".to_vec())).unwrap();
+        builder.add(path, file, Zeroizing::new(hostname.to_vec())).unwrap();
         let header = Header {
             site: "site".parse().unwrap(),
-            node: "demo".parse().unwrap(),
+            node: node.parse().unwrap(),
             recipient: self.node.recipient(),
             generation: Generation::new(generation).unwrap(),
             created: "2026-11-01T00:00:00Z".parse().unwrap(),
@@ -216,6 +221,41 @@ fn the_secret_partition_is_compared_with_the_seal() {
     let (site, identity) = (Some(&site_fixture.site), Some(&site_fixture.admin));
     let seen = verify_for(&image, &Request { site, identity, ..Request::default() }).unwrap();
     assert_eq!(of(&seen.checks, "secret files"), &Err(differs("the identity from --identity")));
+}
+
+#[test]
+fn the_seal_that_counts_is_one_that_the_system_of_the_image_accepts() {
+    let site_fixture = SiteFixture::new();
+    let (below, accepted) = (site_fixture.seal(5), site_fixture.seal_of("other", 3, b"other\n"));
+    let identity = identity_file::text(&site_fixture.node, "2026-11-01T00:00:00Z".parse().unwrap());
+    let mut least_generation = LeastGeneration::default();
+    least_generation.raise("demo".parse().unwrap(), 6);
+    let fixture = fixture::image_of(&Recipe {
+        seal: Some(&below),
+        secret: &[("age.key", identity.as_bytes()), ("hostname", b"other\n")],
+        least_generation,
+        ..Recipe::plain(&site_fixture.key)
+    });
+    let seen = site_fixture.look(&fixture);
+    let none = "there is no seal that the node would use";
+    assert_eq!(of(&seen.checks, "secret files"), &Ok(none.into()));
+    let refused = "the image has no seal that its node would use: seal-a: the seal of node demo has generation 5, this \
+                   system accepts generation 6 or later: an older seal was put back; seal-b: ";
+    let found = of(&seen.current, "seal").as_ref().unwrap_err();
+    assert!(found.starts_with(refused), "{found}");
+    let accepts = "slot a accepts generation 6 or later of node demo; the site has 0";
+    assert_eq!(of(&seen.current, "least generation"), &Err(accepts.into()));
+
+    // The node starts with a seal of a lower generation, because the floor is that of another node.
+    let at = fixture.image.plan.partition(Role::Seal(Slot::B)).unwrap().offset.0;
+    let file = std::fs::File::options().write(true).open(&fixture.image.path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &accepted, at).unwrap();
+    let seen = site_fixture.look(&fixture);
+    let expected = "1 files match seal 3, opened with the node's own key";
+    assert_eq!(of(&seen.checks, "secret files"), &Ok(expected.into()));
+    let missing = site_fixture.site.seal_file(&"other".parse().unwrap());
+    let missing = format!("cannot read {}: No such file or directory (os error 2)", missing.display());
+    assert_eq!(of(&seen.current, "seal"), &Err(missing));
 }
 
 #[test]

@@ -144,7 +144,7 @@ pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verifica
     }
     checks.push(floors::check(image, &slots));
     checks.push(Check::of("secret", secret(image)?));
-    let secret::Compared { check, wrong_identity } = secret::check(image, slots.trusted(), request.identity);
+    let secret::Compared { check, wrong_identity } = secret::check(image, &slots, request.identity);
     checks.push(check);
     if let Some(said) = slots.state() {
         checks.push(Check::of("slots", Ok(said)));

@@ -5,13 +5,11 @@
 //! reported separately. Of secrets, only the names of files are shown.
 
 use super::Check;
-use super::signed::TrustedKeys;
+use super::signed::Slots;
 use crate::browse::{self, BrowseError};
 use crate::image::ext4;
 use crate::image::reader::ImageReader;
-use crate::image::seals;
 use ext4_view::Ext4;
-use handoff::least_generation::LeastGeneration;
 use handoff::manifest::{Entry, Store};
 use handoff::paths::AGE_KEY;
 use keys::identity::NodeIdentity;
@@ -39,20 +37,14 @@ impl From<Check> for Compared {
 }
 
 /// Compares the files; `given` is an identity from the user. If it cannot decrypt the seal, the node's own is used.
-pub(super) fn check(
-    image: &ImageReader,
-    trusted: &Result<TrustedKeys, String>,
-    given: Option<&NodeIdentity>,
-) -> Compared {
+pub(super) fn check(image: &ImageReader, slots: &Slots, given: Option<&NodeIdentity>) -> Compared {
     let skipped = |why: &str| Check::skipped(PART, why.to_owned()).into();
     let Ok(volume) = ext4::open(image) else {
         return skipped("the file system cannot be read");
     };
-    let newest = trusted.as_ref().ok().and_then(|trusted| {
-        seals::newest(image, &trusted.keys, &trusted.site, &LeastGeneration::default()).chosen
-    });
+    let newest = slots.trusted().as_ref().ok().and_then(|trusted| slots.newest_seal(image, trusted).chosen);
     let Some((_, seal)) = newest else {
-        return skipped("there is no valid seal");
+        return skipped("there is no seal that the node would use");
     };
     let Some(identity) = given else { return with_own(&volume, seal, "--identity is not given").into() };
     let found = identity.recipient();

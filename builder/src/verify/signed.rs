@@ -4,7 +4,8 @@ use super::is_empty;
 use crate::boot::initramfs_reader;
 use crate::boot::uki::{Section, Uki};
 use crate::image::reader::ImageReader;
-use crate::image::slot::{self, CheckedUki, SlotError};
+use crate::image::seals::{self, NewestSeal};
+use crate::image::slot::{self, CheckedUki, SlotError, start_order};
 use crate::limits;
 use crate::site::Site;
 use handoff::boot_record::BootRecord;
@@ -83,6 +84,14 @@ impl Slots {
         let system = self.get(slot)?.as_ref().ok()?;
         system.signer.as_ref().ok()?;
         system.trust.as_ref().ok()
+    }
+
+    /// The seal that the node would use: that of the system in the slot that starts first, which has its own floors.
+    /// Without a system that has a valid signature there are none.
+    pub(super) fn newest_seal(&self, image: &ImageReader, trusted: &TrustedKeys) -> NewestSeal {
+        let system = start_order(image).into_iter().find_map(|slot| self.trust(slot));
+        let floors = system.map(|system| system.config.least_generation.clone()).unwrap_or_default();
+        seals::newest(image, &trusted.keys, &trusted.site, &floors)
     }
 
     /// The boot record of a slot whose UKI fits the record.
