@@ -8,131 +8,25 @@
 //!
 //! Links are followed, as in any editor, except those of other users in folders where every user may write.
 
-use crate::beneath::{self, PathProblem};
-use crate::error::{Class, Classified};
-use crate::leftovers::{self, Entered, Leftover};
+mod error;
+mod folder;
+mod place;
+mod temporary;
+
+pub use error::AtomicError;
+
+use folder::{folder_flags, folder_of};
 use nix::unistd::geteuid;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use place::place_of;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The part of a temporary file's name between the name of the output and random letters.
-const MARK: &str = ".psyops-";
-/// How many random names are tried.
-const TRIES: u32 = 100;
-
-/// Why an output could not be written.
-#[derive(Debug, thiserror::Error, classified::Cause)]
-pub enum AtomicError {
-    /// The path exists and is not a plain file, and a rename would destroy it.
-    #[error("{path} exists and is not a plain file: choose another output")]
-    NotAPlainFile {
-        /// The path of the output.
-        path: PathBuf,
-    },
-    /// The path goes through another user's link.
-    #[error("the path {path} goes through a symbolic link of another user: {problem}")]
-    ForeignLink {
-        /// The path of the output.
-        path: PathBuf,
-        /// The path of the link, and its owner.
-        problem: PathProblem,
-    },
-    /// The path is a file of another user in a folder where every user may write.
-    #[error("{path} is a file of user {owner} in a folder where every user may write")]
-    ForeignFile {
-        /// The path of the output.
-        path: PathBuf,
-        /// The id of the file's owner.
-        owner: u32,
-    },
-    /// The temporary file could not be created.
-    #[error("cannot create {path}: {source}")]
-    Create {
-        /// The path of the output.
-        path: PathBuf,
-        /// The error from creating it.
-        r#source: io::Error,
-    },
-    /// Writing the file failed.
-    #[error("cannot write {path}: {source}")]
-    Write {
-        /// The path of the output.
-        path: PathBuf,
-        /// The error from writing it.
-        r#source: io::Error,
-    },
-    /// The file was written, but could not be given its name.
-    #[error("cannot move the finished file to {path}: {source}")]
-    Finish {
-        /// The path of the output.
-        path: PathBuf,
-        /// The error from the sync or the rename.
-        r#source: io::Error,
-    },
-}
-
-impl AtomicError {
-    fn io(&self) -> Option<&io::Error> {
-        match self {
-            Self::NotAPlainFile { .. } | Self::ForeignLink { .. } | Self::ForeignFile { .. } => None,
-            Self::Create { source, .. } | Self::Write { source, .. } | Self::Finish { source, .. } => {
-                Some(source)
-            }
-        }
-    }
-}
-
-impl From<AtomicError> for io::Error {
-    fn from(error: AtomicError) -> Self {
-        match error {
-            AtomicError::NotAPlainFile { .. } => io::ErrorKind::AlreadyExists.into(),
-            AtomicError::ForeignLink { problem, .. } => problem.into(),
-            AtomicError::ForeignFile { .. } => io::ErrorKind::PermissionDenied.into(),
-            AtomicError::Create { source, .. }
-            | AtomicError::Write { source, .. }
-            | AtomicError::Finish { source, .. } => source,
-        }
-    }
-}
-
-impl Classified for AtomicError {
-    fn own_class(&self) -> Option<Class> {
-        Some(match self {
-            Self::ForeignLink { .. } | Self::ForeignFile { .. } => Class::Refused,
-            _ => self.io().map_or(Class::CannotCreate, Class::of_writing),
-        })
-    }
-
-    fn own_advice(&self) -> Option<String> {
-        if matches!(self, Self::ForeignLink { .. } | Self::ForeignFile { .. }) {
-            return Some("write to a folder of yours".into());
-        }
-        let (Self::NotAPlainFile { path }
-        | Self::ForeignLink { path, .. }
-        | Self::ForeignFile { path, .. }
-        | Self::Create { path, .. }
-        | Self::Write { path, .. }
-        | Self::Finish { path, .. }) = self;
-        let folder = folder_of(path);
-        match self.io()?.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(format!(
-                "no space left in {}: free some, or write to another folder; the unfinished file was removed",
-                folder.display()
-            )),
-            io::ErrorKind::NotFound => Some(format!("create the folder {} first", folder.display())),
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Some(format!("write to a folder of yours instead of {}", folder.display()))
-            }
-            _ => None,
-        }
-    }
-}
+use temporary::{Temporary, lock, named, sweep, temporary};
 
 /// A file that is being written and appears under its name in one step.
 #[derive(Debug)]
@@ -143,23 +37,6 @@ pub struct AtomicFile {
     name: OsString,
     file: File,
     temporary: Option<Temporary>,
-}
-
-/// The temporary name of a file, which is removed when this is dropped.
-#[derive(Debug)]
-struct Temporary {
-    folder: Arc<OwnedFd>,
-    name: OsString,
-    /// The path of the temporary file, for tools.
-    path: PathBuf,
-    _entered: Entered,
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // The file may have its final name by now.
-        let _ = rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty());
-    }
 }
 
 impl AtomicFile {
@@ -284,124 +161,6 @@ impl AtomicFile {
     }
 }
 
-fn folder_flags() -> OFlags {
-    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC
-}
-
-/// The folder and name of an output, which is a plain file of this user or does not exist yet.
-fn place_of(path: &Path, me: u32) -> Result<(OwnedFd, OsString), AtomicError> {
-    let create = |source| AtomicError::Create { path: path.to_owned(), source };
-    let (folder, name) = beneath::parent(path, me).map_err(|source| {
-        match source.get_ref().and_then(|inner| inner.downcast_ref::<PathProblem>()) {
-            Some(problem @ PathProblem::ForeignLink { .. }) => {
-                AtomicError::ForeignLink { path: path.to_owned(), problem: problem.clone() }
-            }
-            _ => create(source),
-        }
-    })?;
-    match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => {}
-        Err(error) => return Err(create(error.into())),
-        Ok(facts) if FileType::from_raw_mode(facts.st_mode) != FileType::RegularFile => {
-            return Err(AtomicError::NotAPlainFile { path: path.to_owned() });
-        }
-        Ok(facts) => {
-            let folder = rustix::fs::fstat(&folder).map_err(|error| create(error.into()))?;
-            if !may_replace(&folder, &facts, me) {
-                return Err(AtomicError::ForeignFile { path: path.to_owned(), owner: facts.st_uid });
-            }
-        }
-    }
-    Ok((folder, name))
-}
-
-/// The kernel's rule `protected_regular` (`proc_sys_fs(5)`), applied to replacing as well.
-fn may_replace(folder: &Stat, file: &Stat, me: u32) -> bool {
-    !beneath::is_shared(folder) || file.st_uid == me || file.st_uid == folder.st_uid
-}
-
-/// Creates a file with a temporary name.
-fn named(folder: &Arc<OwnedFd>, name: &OsStr, path: &Path, mode: u32) -> io::Result<(File, Temporary)> {
-    sweep(folder, name);
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    temporary(folder, name, folder_of(path), |name| {
-        let file = File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(mode))?);
-        lock(&file)?;
-        Ok(file)
-    })
-}
-
-/// Creates something under a temporary name.
-fn temporary<T>(
-    folder: &Arc<OwnedFd>,
-    name: &OsStr,
-    path: &Path,
-    make: impl Fn(&OsStr) -> io::Result<T>,
-) -> io::Result<(T, Temporary)> {
-    let mut tries = 0;
-    loop {
-        let temporary = temporary_name(name)?;
-        let result = leftovers::create(|| {
-            let thing = make(&temporary)?;
-            Ok((thing, Leftover::File { folder: Arc::clone(folder), name: temporary.clone() }))
-        });
-        tries += 1;
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < TRIES => {}
-            Err(error) => return Err(error),
-            Ok((thing, entered)) => {
-                let path = path.join(&temporary);
-                let folder = Arc::clone(folder);
-                return Ok((thing, Temporary { folder, name: temporary, path, _entered: entered }));
-            }
-        }
-    }
-}
-
-/// `.NAME.psyops-XXXXXXXX`
-fn temporary_name(name: &OsStr) -> io::Result<OsString> {
-    let mut random = [0_u8; 4];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let mut temporary = prefix_of(name);
-    temporary.push(format!("{:08x}", u32::from_ne_bytes(random)));
-    Ok(temporary)
-}
-
-fn prefix_of(name: &OsStr) -> OsString {
-    let mut prefix = OsString::from(".");
-    prefix.push(name);
-    prefix.push(MARK);
-    prefix
-}
-
-/// Shows other runs that the file's writer is alive. On file systems without locks, no file is removed.
-fn lock(file: &File) -> io::Result<()> {
-    match rustix::fs::flock(file.as_fd(), rustix::fs::FlockOperation::NonBlockingLockShared) {
-        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::WOULDBLOCK) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Removes temporary files of this output whose writers ended without removing them. Files that cannot be removed stay.
-fn sweep(folder: &OwnedFd, name: &OsStr) {
-    let Ok(open) = rustix::fs::openat(folder, ".", folder_flags(), Mode::empty()) else { return };
-    let Ok(entries) = rustix::fs::Dir::new(open) else { return };
-    let prefix = prefix_of(name);
-    for entry in entries.filter_map(Result::ok) {
-        let found = entry.file_name();
-        let Some(rest) = found.to_bytes().strip_prefix(prefix.as_encoded_bytes()) else { continue };
-        if rest.len() != 8 || !rest.iter().all(u8::is_ascii_hexdigit) {
-            continue;
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = rustix::fs::openat(folder, found, flags, Mode::empty()) else { continue };
-        let ours = rustix::fs::fstat(&file).is_ok_and(|facts| facts.st_uid == geteuid().as_raw());
-        if ours && rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = rustix::fs::unlinkat(folder, found, AtFlags::empty());
-        }
-    }
-}
-
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
@@ -437,18 +196,11 @@ pub fn write_file_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), 
     file.commit()
 }
 
-/// The folder of `path`; the current one if it has none.
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
+    use crate::error::{Class, Classified as _};
+    use rustix::fs::FileType;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
