@@ -6,16 +6,17 @@
 //! version control (`.git`) are beneath the folder, but are not part of the site: writing there could start programs,
 //! and reading there could reveal passwords.
 
+use super::entry::{Entry, SiteEntryKind, entries, plain_file};
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::beneath::{self, Links, PathProblem};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tracing::trace;
@@ -47,54 +48,6 @@ impl Eq for SiteFolder {}
 impl fmt::Debug for SiteFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.path().fmt(f)
-    }
-}
-
-/// An entry of a folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The name in the folder.
-    pub name: OsString,
-    /// The kind of file, without following a link.
-    pub kind: SiteEntryKind,
-    /// Whether the owner may execute it.
-    pub executable: bool,
-    /// The size of a file in bytes.
-    pub length: u64,
-}
-
-/// The kind of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SiteEntryKind {
-    /// A regular file.
-    File,
-    /// A folder.
-    Folder,
-    /// A symbolic link.
-    Link,
-    /// A pipe, socket or device: its name with an article.
-    Other(&'static str),
-}
-
-impl SiteEntryKind {
-    fn of(mode: u32) -> Self {
-        match FileType::from_raw_mode(mode) {
-            FileType::RegularFile => Self::File,
-            FileType::Directory => Self::Folder,
-            FileType::Symlink => Self::Link,
-            FileType::Fifo => Self::Other("a pipe"),
-            FileType::Socket => Self::Other("a socket"),
-            _ => Self::Other("a device"),
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::File => "a file",
-            Self::Folder => "a folder",
-            Self::Link => "a symbolic link",
-            Self::Other(name) => name,
-        }
     }
 }
 
@@ -280,13 +233,6 @@ pub(crate) fn open_anywhere(path: &Path) -> io::Result<File> {
     plain_file(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-fn plain_file(file: OwnedFd) -> io::Result<File> {
-    match SiteEntryKind::of(rustix::fs::fstat(&file)?.st_mode) {
-        SiteEntryKind::File => Ok(file.into()),
-        other => Err(PathProblem::NotAFile { kind: other.name() }.into()),
-    }
-}
-
 fn folder_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY
 }
@@ -296,30 +242,10 @@ fn is_nothing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn entries(folder: &OwnedFd) -> io::Result<Vec<Entry>> {
-    let mut found = Vec::new();
-    for entry in Dir::read_from(folder.as_fd())? {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name == "." || name == ".." {
-            continue;
-        }
-        let facts = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        found.push(Entry {
-            name: name.to_owned(),
-            kind: SiteEntryKind::of(facts.st_mode),
-            executable: facts.st_mode & 0o100 != 0,
-            length: u64::try_from(facts.st_size).unwrap_or_default(),
-        });
-    }
-    found.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::{CWD, mknodat};
+    use rustix::fs::{CWD, FileType, mknodat};
     use std::fs;
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;

@@ -8,6 +8,7 @@ mod boot;
 mod default_site;
 mod edit;
 mod edits;
+mod entry;
 mod error;
 mod folder;
 mod hardening;
@@ -32,9 +33,10 @@ mod wanted_package;
 pub use base::{Base, ImageSource, NotABase};
 pub use default_site::{DEFAULT_NAME, default_site_dir, has_default_site_in};
 pub use edits::SiteEdits;
+pub(crate) use entry::SiteEntryKind;
 pub use error::SiteError;
 pub use folder::SiteFolder;
-pub(crate) use folder::{DataFolder, SiteEntryKind, open_anywhere};
+pub(crate) use folder::{DataFolder, open_anywhere};
 pub use init::{GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site, init_site};
 pub use known::Known;
 pub use location::Location;
@@ -199,4 +201,12 @@ impl Site {
 }
 
 #[cfg(test)]
+mod link_tests;
+#[cfg(test)]
+mod package_tests;
+#[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod value_tests;

@@ -1,8 +1,9 @@
 //! A node: `nodes/NAME.toml`.
 
 use super::base::TAKES_NO_PACKAGES;
+use super::entry::SiteEntryKind;
 use super::error::SiteError;
-use super::folder::{SiteEntryKind, SiteFolder};
+use super::folder::SiteFolder;
 use super::known::Known;
 use super::package::PackageSet;
 use super::raw::{RawCard, RawFile, RawNode};

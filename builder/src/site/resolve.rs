@@ -2,8 +2,9 @@
 
 use super::base::base;
 use super::boot::boot;
+use super::entry::SiteEntryKind;
 use super::error::SiteError;
-use super::folder::{SiteEntryKind, SiteFolder};
+use super::folder::SiteFolder;
 use super::hardening::hardening;
 use super::known::Known;
 use super::node::{Context, Node};
