@@ -64,6 +64,9 @@ const RECIPES: [(&str, &[&str]); 4] = [
 /// The versions of the crates that this code uses.
 const CRATES: &str = "../Cargo.lock";
 
+/// The processors for which there is a file in `preload/src/system_call/`, by Rust's names.
+const PRELOADED: [&str; 2] = ["x86_64", "aarch64"];
+
 fn main() -> io::Result<()> {
     for folder in ["../overlays", "site-template"] {
         println!("cargo::rerun-if-changed={folder}");
@@ -90,8 +93,8 @@ fn main() -> io::Result<()> {
 fn make_preload() -> io::Result<()> {
     let variable = |name: &str| env::var(name).map_err(io::Error::other);
     let place = Path::new(&variable("OUT_DIR")?).join("preload.so");
-    // The packages are those of amd64. On another processor, the sandbox reports that the builder lacks the library.
-    if variable("CARGO_CFG_TARGET_ARCH")? != "x86_64" {
+    // Without it, the sandbox reports that the packages are for another processor.
+    if !PRELOADED.contains(&variable("CARGO_CFG_TARGET_ARCH")?.as_str()) {
         return fs::write(place, "");
     }
     let mut compiler = Command::new(variable("RUSTC")?);

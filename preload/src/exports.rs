@@ -1,4 +1,5 @@
-//! The functions of the C library that are replaced, with its names and types (x86-64: all of these are 64 bits wide).
+//! The functions of the C library that are replaced, with its names and types (on the 64-bit
+//! architectures of `system_call`, `long` and `time_t` have 64 bits).
 //!
 //! The callers are C programs. Their pointers must be valid as the manual page of each function requires; a null
 //! pointer is accepted if the page allows one.

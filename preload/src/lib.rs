@@ -13,13 +13,13 @@
 #[cfg(test)]
 extern crate std;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod clock;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod exports;
 mod parameters;
 mod random;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod system_call;
 
 pub use parameters::{MARK, Parameters, SIZE};

@@ -1,34 +1,13 @@
-//! Linux' system calls on x86-64 (syscall(2)), without a C library.
-#![expect(unsafe_code, reason = "the kernel is called")]
+//! Linux' system calls (syscall(2)), without a C library. Each architecture has a file with its numbers and `call`.
+//!
+//! `nanosleep` is not here: it is `clock_nanosleep` of the monotonic clock.
 
-use core::arch::asm;
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
-/// `nanosleep` is not here: it is `clock_nanosleep` of the monotonic clock.
-pub(crate) const CLOCK_GETTIME: usize = 228;
-pub(crate) const CLOCK_NANOSLEEP: usize = 230;
-
-/// The kernel's result: a negative one is an error's number.
-///
-/// # Safety
-///
-/// What the arguments point to must be valid for the call `number`.
-pub(crate) unsafe fn call(number: usize, arguments: [usize; 4]) -> isize {
-    let [first, second, third, fourth] = arguments;
-    let result: isize;
-    // SAFETY: the registers are those of the kernel's convention, it changes rcx and r11 and keeps the others; what it
-    // does with memory is what the caller has vouched for.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") number => result,
-            in("rdi") first,
-            in("rsi") second,
-            in("rdx") third,
-            in("r10") fourth,
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
-    }
-    result
-}
+#[cfg(target_arch = "aarch64")]
+pub(crate) use aarch64::{CLOCK_GETTIME, CLOCK_NANOSLEEP, call};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::{CLOCK_GETTIME, CLOCK_NANOSLEEP, call};

@@ -129,7 +129,7 @@ pub fn prepare(
     let lock = file.vouched_for(site, set, &trusted, store)?;
     // Checked before fetching packages that this machine could not use.
     if site.base == Base::Debian && !tree_place(site, &lock, store)?.1.is_file() {
-        debian::check_machine(store, site.build_time)?;
+        debian::check_machine(site.architecture, store, site.build_time)?;
     }
     fetch(site, &lock, store, progress)?;
     let kernel = kernel::prepare(&lock, store, progress)?;

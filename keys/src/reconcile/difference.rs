@@ -3,6 +3,7 @@
 use handoff::manifest::RelativePath;
 use handoff::paths::AGE_KEY;
 use nix::errno::Errno;
+use nix::libc::nlink_t;
 use nix::sys::stat::SFlag;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -89,7 +90,7 @@ pub enum What {
     /// Inode flags that stop root from changing it (chattr(1) `+i`, `+a`).
     Locked,
     /// It has further names (hard links), through which it can be reached too. Holds the number of all its names.
-    Links(u64),
+    Links(nlink_t),
     /// It cannot be read; holds the kernel's error.
     Unreadable(Errno),
 }

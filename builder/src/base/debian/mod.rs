@@ -64,9 +64,13 @@ const NO_RANDOM_DEVICES: &str =
 const STEPS_OF_A_PACKAGE: u64 = 2;
 
 /// Whether this machine can install the base: it has the programs, and allows the sandbox.
-pub(super) fn check_machine(store: &Store, build_time: u64) -> Result<(), BaseError> {
+pub(super) fn check_machine(
+    architecture: &'static Architecture,
+    store: &Store,
+    build_time: u64,
+) -> Result<(), BaseError> {
     MMDEBSTRAP.find()?;
-    Sandbox::new(store, &Sha256Digest::of(b""), build_time).map(drop)
+    Sandbox::new(architecture, store, &Sha256Digest::of(b""), build_time).map(drop)
 }
 
 /// Makes the debian base, as a tar at `place`.
@@ -128,10 +132,12 @@ fn install(
     output: &Path,
     steps: &Count,
 ) -> Result<(), BaseError> {
-    let sandbox = Sandbox::new(store, &lock.inputs(StepName::RandomDevices, Part::Base).key(), build_time)?;
+    let architecture = lock.request.architecture;
+    let seed = lock.inputs(StepName::RandomDevices, Part::Base).key();
+    let sandbox = Sandbox::new(architecture, store, &seed, build_time)?;
     archive::fill(lock, store, build_time, &sandbox.archive())?;
     let names: Vec<&str> = lock.part(Part::Base).map(|package| package.name.as_str()).collect();
-    bootstrap(&sandbox, lock.request.architecture, &names, build_time, output, steps)
+    bootstrap(&sandbox, architecture, &names, build_time, output, steps)
 }
 
 /// Installs these packages and the essential ones from the sandbox's archive, as a tar at `output`.

@@ -152,9 +152,13 @@ impl Fixture {
     /// Installs from an archive that `change` changed after it was made. The error is what mmdebstrap said.
     fn install_from(&self, change: impl FnOnce(&Path)) -> Result<(), String> {
         let lock = self.lock();
-        let sandbox =
-            Sandbox::new(&self.store, &lock.inputs(StepName::RandomDevices, Part::Base).key(), BUILD_TIME)
-                .unwrap();
+        let sandbox = Sandbox::new(
+            Architecture::DEFAULT,
+            &self.store,
+            &lock.inputs(StepName::RandomDevices, Part::Base).key(),
+            BUILD_TIME,
+        )
+        .unwrap();
         archive::fill(&lock, &self.store, BUILD_TIME, &sandbox.archive()).unwrap();
         change(&sandbox.archive());
         let output = self.folder.path().join("installed.tar");

@@ -17,6 +17,7 @@ use crate::error::{Class, Classified};
 use crate::scratch::Scratch;
 use crate::store::{Store, StoreError};
 use crate::tools::{self, NEWGIDMAP, NEWUIDMAP, SETPRIV, ToolError, UNSHARE};
+use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
 use ids::Ids;
 use std::fs::{self, File};
@@ -55,6 +56,14 @@ pub enum SandboxError {
         /// The file without such ids: subuid(5) or subgid(5).
         file: String,
     },
+    /// The scripts would need another processor.
+    #[error("the maintainer scripts of packages are programs for {wanted}, and this builder runs on {own}")]
+    Architecture {
+        /// The architecture of the nodes.
+        wanted: &'static str,
+        /// Rust's name for the processor of this machine.
+        own: &'static str,
+    },
 }
 
 impl Classified for SandboxError {
@@ -68,6 +77,7 @@ impl Classified for SandboxError {
                  kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns), in a container start it \
                  with --privileged, or build on another machine; the micro base needs none"
                 .into(),
+            Self::Architecture { .. } => "build on a machine with that processor".into(),
             Self::NoIds { user, .. } => {
                 format!("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}")
             }
@@ -83,9 +93,14 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Makes its folder in the store. Its random numbers come from `seed`, and its clock starts at `time` (seconds
+    /// Makes its folder in the store, for programs of this architecture. Its random numbers come from `seed`, and its clock starts at `time` (seconds
     /// since 1970).
-    pub(super) fn new(store: &Store, seed: &Sha256Digest, time: u64) -> Result<Self, super::BaseError> {
+    pub(super) fn new(
+        architecture: &'static Architecture,
+        store: &Store,
+        seed: &Sha256Digest,
+        time: u64,
+    ) -> Result<Self, super::BaseError> {
         let ids = Ids::of_this_user()?;
         let scratch = store.scratch()?;
         for folder in ["archive", "build", "tmp"] {
@@ -94,7 +109,7 @@ impl Sandbox {
         }
         let path = scratch.path().join("seed");
         write_random(&path, seed).map_err(|source| StoreError { path, source })?;
-        let library = preload::library(seed, time)?;
+        let library = preload::library(architecture, seed, time)?;
         atomic::write_file_with_mode(&scratch.path().join("preload.so"), &library, 0o755)?;
         let sandbox = Self { scratch, ids };
         sandbox.attempt(time)?;

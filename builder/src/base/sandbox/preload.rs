@@ -5,7 +5,9 @@
 
 use super::SandboxError;
 use ::preload::{MARK, Parameters, SIZE};
+use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
+use std::env;
 
 /// The library, built by `build.rs`.
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload.so"));
@@ -16,13 +18,23 @@ pub(in crate::base) const INTO_ROOT: &str = "--setup-hook=mkdir -p \"$1/dev\" \"
 pub(in crate::base) const OUT_OF_ROOT: &str = "--customize-hook=sed -i '\\#^/dev/psyops-preload.so$#d' \"$1/etc/ld.so.preload\"; [ -s \"$1/etc/ld.so.preload\" ] || rm \"$1/etc/ld.so.preload\"; rm \"$1/dev/psyops-preload.so\"";
 
 /// The library with this time, and the first eight bytes of this seed.
-pub(super) fn library(seed: &Sha256Digest, time: u64) -> Result<Vec<u8>, SandboxError> {
+///
+/// # Errors
+///
+/// If programs for `architecture` do not run on this machine.
+pub(super) fn library(
+    architecture: &'static Architecture,
+    seed: &Sha256Digest,
+    time: u64,
+) -> Result<Vec<u8>, SandboxError> {
+    let other = SandboxError::Architecture { wanted: architecture.name, own: env::consts::ARCH };
+    if architecture.rust != env::consts::ARCH {
+        return Err(other);
+    }
     let parameters = Parameters { time, seed: start_of(seed) };
     let mut library = LIBRARY.to_vec();
     let at = library.windows(MARK.len()).position(|window| window == MARK);
-    let place = at.and_then(|at| library.get_mut(at..at + SIZE)).ok_or_else(|| SandboxError::Host {
-        what: "this builder was built for another processor than amd64".into(),
-    })?;
+    let place = at.and_then(|at| library.get_mut(at..at + SIZE)).ok_or(other)?;
     place.copy_from_slice(&parameters.to_bytes());
     Ok(library)
 }
@@ -34,6 +46,8 @@ fn start_of(seed: &Sha256Digest) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Classified as _;
+    use handoff::architecture::{ARM64, X86_64};
     use object::read::elf::{Dyn as _, ElfFile64};
     use object::{LittleEndian, Object as _, ObjectSymbol as _};
 
@@ -58,12 +72,22 @@ mod tests {
     #[test]
     fn time_and_seed_are_put_where_the_mark_is_and_nowhere_else() {
         let seed = Sha256Digest::of(b"lock");
-        let library = library(&seed, 1_793_491_200).unwrap();
+        let library = library(&X86_64, &seed, 1_793_491_200).unwrap();
         let marks = library.windows(MARK.len()).filter(|window| *window == MARK).count();
         let at = library.windows(MARK.len()).position(|window| window == MARK).unwrap();
         assert_eq!((library.len(), marks), (LIBRARY.len(), 1));
         assert_eq!(library[at + 16..at + 24], 1_793_491_200_u64.to_le_bytes());
         assert_eq!(library[at + 24..at + 32], seed.as_bytes()[..8]);
         assert_eq!((&library[..at], &library[at + 32..]), (&LIBRARY[..at], &LIBRARY[at + 32..]));
+    }
+
+    #[test]
+    fn scripts_for_another_processor_are_not_run() {
+        let error = library(&ARM64, &Sha256Digest::of(b"lock"), 1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the maintainer scripts of packages are programs for arm64, and this builder runs on x86_64"
+        );
+        assert_eq!(error.own_advice().unwrap(), "build on a machine with that processor");
     }
 }

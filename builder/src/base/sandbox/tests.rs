@@ -5,7 +5,8 @@ use super::*;
 fn inside(script: &str) -> Result<Vec<String>, String> {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::at(folder.path()).unwrap();
-    let sandbox = Sandbox::new(&store, &Sha256Digest::of(b"lock"), 1_793_491_200).unwrap();
+    let sandbox =
+        Sandbox::new(Architecture::DEFAULT, &store, &Sha256Digest::of(b"lock"), 1_793_491_200).unwrap();
     let output = folder.path().join("output");
     let ended = sandbox.run(&["sh", "-c", script], &[], File::create(&output).unwrap().into(), |_| ());
     ended.map_err(|error| error.to_string())?;
