@@ -3,7 +3,7 @@
 //! Nothing is built here: that is done by `make build`.
 
 use anyhow::{Context as _, Result, bail};
-use handoff::architecture::X86_64;
+use handoff::architecture::Architecture;
 use std::env;
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub fn uefi_program(file: &str) -> Result<PathBuf> {
     let test = env::current_exe().context("asking for the path of the running test")?;
     // A test is in TARGET/PROFILE/deps.
     if let Some(target) = test.ancestors().nth(3) {
-        let target = target.join(X86_64.uefi_target);
+        let target = target.join(Architecture::DEFAULT.uefi_target);
         folders.extend(UEFI_FOLDERS.map(|folder| target.join(folder)));
     }
     match folders.iter().map(|folder| folder.join(file)).find(|path| path.is_file()) {

@@ -56,7 +56,10 @@ impl SelectorVm {
         let mut sgdisk = Command::new("sgdisk");
         for (number, (role, size)) in (1..).zip(LAYOUT) {
             sgdisk.arg(format!("--new={number}:0:+{size}M"));
-            sgdisk.arg(format!("--typecode={number}:{}", role.type_guid(&handoff::architecture::X86_64)));
+            sgdisk.arg(format!(
+                "--typecode={number}:{}",
+                role.type_guid(handoff::architecture::Architecture::DEFAULT)
+            ));
             sgdisk.arg(format!("--change-name={number}:{role}"));
         }
         let made = sgdisk.arg(&path).output().context("running sgdisk (Debian package gdisk)")?;
@@ -197,7 +200,7 @@ fn esp() -> Result<Vec<u8>> {
     {
         let volume = fatfs::FileSystem::new(&mut image, fatfs::FsOptions::new())?;
         let boot = volume.root_dir().create_dir("EFI")?.create_dir("BOOT")?;
-        boot.create_file(handoff::architecture::X86_64.efi_file)?.write_all(&selector)?;
+        boot.create_file(handoff::architecture::Architecture::DEFAULT.efi_file)?.write_all(&selector)?;
     }
     Ok(image.into_inner())
 }

@@ -2,14 +2,14 @@
 //!
 //! While a command runs, a test can change the machine: that is what [`Shell::begin`] is for.
 
-use crate::tool_vm::ToolVm;
+use crate::tool_vm::{SERIAL, ToolVm};
 use anyhow::{Context as _, Result};
 use builder::run::Machine;
 use std::time::Duration;
 
 /// Reads one command a line from the console. The kernel prints nothing there, which would break the lines.
 const SERVER: &str = r#"
-stty -F /dev/ttyS0 -echo -onlcr
+stty -F /dev/@SERIAL@ -echo -onlcr
 echo 1 >/proc/sys/kernel/printk
 echo "shell: ready"
 while read -r number command; do
@@ -18,7 +18,7 @@ while read -r number command; do
     awk -v "before=shell $number out: " '{ print before $0 }' /tmp/out
     awk -v "before=shell $number err: " '{ print before $0 }' /tmp/err
     echo "shell $number end: $code"
-done </dev/ttyS0
+done </dev/@SERIAL@
 "#;
 
 /// How long a machine may take to start. On an idle host it takes about ten seconds.
@@ -53,7 +53,7 @@ pub struct Shell {
 impl Shell {
     /// Starts the machine. If it has a file `/functions`, that is read before each command.
     pub fn start(bench: &ToolVm) -> Result<Self> {
-        let mut machine = bench.start(SERVER)?;
+        let mut machine = bench.start(&SERVER.replace("@SERIAL@", SERIAL))?;
         machine.wait_for_line("shell: ready", START)?;
         Ok(Self { machine, number: 0 })
     }

@@ -7,7 +7,7 @@ use crate::command::succeed;
 pub use crate::programs::target_folder;
 use crate::stick::Stick;
 use anyhow::{Context as _, Result, ensure};
-use handoff::architecture::X86_64;
+use handoff::architecture::Architecture;
 use handoff::fault::{Fault, FaultAction};
 use handoff::hash::Sha256Digest;
 use nix::fcntl::{Flock, FlockArg};
@@ -325,7 +325,7 @@ impl SiteFixture {
 
 fn digest_of_programs(target: &Path, edits: &[(&str, &str)]) -> Result<String> {
     let mut digests = String::new();
-    let (linux, uefi) = (X86_64.linux_target, X86_64.uefi_target);
+    let (linux, uefi) = (Architecture::DEFAULT.linux_target, Architecture::DEFAULT.uefi_target);
     for program in [
         "release/psyops".to_owned(),
         "release/build-image".to_owned(),

@@ -10,6 +10,7 @@ use crate::unpacked_kernel;
 use anyhow::{Context as _, Result, bail, ensure};
 use builder::image::reader::ImageReader;
 use builder::run::{Access, Boot, Bus, Disk, Machine, Setup, direct};
+use handoff::architecture::Architecture;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,6 +26,9 @@ const END: &str = "tool_vm: end";
 /// The programs that confine the site's commands when they start host programs: no network, no new rights, limits.
 const CONFINED_BY: [&str; 3] = ["unshare", "setpriv", "prlimit"];
 
+/// The console of the machine.
+pub(crate) const SERIAL: &str = Architecture::DEFAULT.serial_console;
+
 /// Mounts the kernel's own file systems, loads modules, then runs the script on the console.
 const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -34,7 +38,7 @@ export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root RUST_BACKTRA
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev 2>/dev/null
 mkdir -p /tmp /run /mnt /root /dev/shm; mount -t tmpfs shm /dev/shm
 while read -r name file more; do insmod "$file" 2>/dev/null; done </psyops/modules
-exec </dev/null >/dev/ttyS0 2>&1
+exec </dev/null >/dev/@SERIAL@ 2>&1
 cd /root
 echo "@BEGIN@"
 sh /script
@@ -131,7 +135,7 @@ impl ToolVm {
 
     /// Starts the machine with the script.
     pub fn start(&self, script: &str) -> Result<Machine> {
-        let init = INIT.replace("@BEGIN@", BEGIN).replace("@END@", END);
+        let init = INIT.replace("@SERIAL@", SERIAL).replace("@BEGIN@", BEGIN).replace("@END@", END);
         fs::write(self.tree().join("init"), init)?;
         fs::set_permissions(self.tree().join("init"), fs::Permissions::from_mode(0o755))?;
         fs::write(self.tree().join("script"), script)?;
@@ -164,7 +168,7 @@ impl ToolVm {
             boot: Boot::Direct {
                 kernel: unpacked_kernel::of(&parts.kernel)?,
                 initrd: path,
-                command_line: "console=ttyS0 quiet panic=-1".to_owned(),
+                command_line: format!("console={SERIAL} quiet panic=-1"),
             },
             ..Setup::with_stick(self.node.path())
         })

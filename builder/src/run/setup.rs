@@ -4,7 +4,7 @@ use super::acceleration::Acceleration;
 use super::arguments::{Arguments, with_path};
 use super::disk::{Access, Bus, Disk};
 use super::trouble::Trouble;
-use handoff::architecture::{Architecture, X86_64};
+use handoff::architecture::Architecture;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -78,7 +78,7 @@ impl Setup {
     pub fn with_stick(image: &Path) -> Self {
         let stick = Disk::new(image, Access::Snapshot, Bus::Usb);
         Self {
-            architecture: &X86_64,
+            architecture: Architecture::DEFAULT,
             disks: vec![stick],
             memory: 1024,
             cpus: Acceleration::Tcg.processors(),

@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
 use anyhow::{Context as _, Result, ensure};
-use handoff::architecture::X86_64;
+use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
 use handoff::manifest::{Entry, FileAttributes, FileKind, Manifest, RelativePath, Required, Store};
 use handoff::report::BootReport;
@@ -55,7 +55,7 @@ fn kib(bytes: u64) -> f64 {
 
 fn measure() -> Result<Vec<Row>> {
     let fixture = SiteFixture::micro()?;
-    let loader = target_folder()?.join(X86_64.linux_target).join("node/initloader");
+    let loader = target_folder()?.join(Architecture::DEFAULT.linux_target).join("node/initloader");
     let mut rows = vec![row("loader", kib(fs::metadata(loader)?.len()), "KiB")];
     let stick = fixture.stick("alpha")?;
     rows.extend(initramfs(&stick)?);

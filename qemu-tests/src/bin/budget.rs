@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 use anyhow::{Context as _, Result, ensure};
-use handoff::architecture::X86_64;
+use handoff::architecture::Architecture;
 use nix::sys::resource::{UsageWho, getrusage};
 use qemu_tests::budget::{Budget, Values};
 use qemu_tests::command::succeed;
@@ -39,10 +39,10 @@ fn sizes() -> Result<Group> {
     let target = target_folder()?;
     let mut sizes = Group::new();
     for (name, path) in [
-        ("agent", format!("{}/node/psyops-agent", X86_64.linux_target)),
+        ("agent", format!("{}/node/psyops-agent", Architecture::DEFAULT.linux_target)),
         ("builder", "release/psyops".to_owned()),
-        ("initloader", format!("{}/node/initloader", X86_64.linux_target)),
-        ("selector", format!("{}/node/selector.efi", X86_64.uefi_target)),
+        ("initloader", format!("{}/node/initloader", Architecture::DEFAULT.linux_target)),
+        ("selector", format!("{}/node/selector.efi", Architecture::DEFAULT.uefi_target)),
     ] {
         let file = target.join(path);
         let metadata = fs::metadata(&file).with_context(|| format!("no {}: make build", file.display()))?;
