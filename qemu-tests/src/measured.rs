@@ -12,9 +12,13 @@ use handoff::boot_record::{BootRecord, SIZE, SIZE_U64};
 use handoff::partition::Role;
 use handoff::report::{BootReport, StepKind};
 use handoff::slot::Slot;
+use std::env;
 use std::fs;
-use std::io::Read as _;
-use std::path::PathBuf;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// The variable in which nextest gives the tests the id of their run.
+const RUN: &str = "NEXTEST_RUN_ID";
 
 /// The sizes of the system in slot a, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +92,21 @@ pub struct BootedNode {
     pub ready_ms: u64,
 }
 
+/// The run of the boot tests that ended last, by nextest's id; `None` if there was none.
+pub fn last_run() -> Result<Option<String>> {
+    let path = target_folder()?.join("nextest/boot/junit.xml");
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        text => Ok(Some(run_in(&text?).with_context(|| format!("{} has no uuid", path.display()))?)),
+    }
+}
+
+/// The id in a report: the first attribute `uuid`, which is that of the whole run.
+fn run_in(report: &str) -> Option<String> {
+    let (_, rest) = report.split_once(" uuid=\"")?;
+    Some(rest.split_once('"')?.0.to_owned())
+}
+
 fn place(base: &str) -> Result<PathBuf> {
     Ok(target_folder()?.join("measured").join(format!("{base}.json")))
 }
@@ -110,17 +129,26 @@ impl BootedNode {
         let path = place(base)?;
         fs::create_dir_all(path.parent().context("no folder")?)?;
         let value = serde_json::json!({
-            "used_kib": seen.used_kib, "handover_ms": seen.handover_ms, "ready_ms": seen.ready_ms
+            "run": env::var(RUN).ok(), "used_kib": seen.used_kib, "handover_ms": seen.handover_ms, "ready_ms": seen.ready_ms
         });
         fs::write(&path, value.to_string())?;
         Ok(seen)
     }
 
-    /// The values that were kept last for a base; `None` if there are none.
-    pub fn kept(base: &str) -> Result<Option<Self>> {
-        let path = place(base)?;
-        let Ok(text) = fs::read(&path) else { return Ok(None) };
+    /// The values that a run of the tests kept for a base; `None` if that run measured none.
+    pub fn kept(base: &str, run: &str) -> Result<Option<Self>> {
+        Self::kept_at(&place(base)?, run)
+    }
+
+    fn kept_at(path: &Path, run: &str) -> Result<Option<Self>> {
+        let text = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.with_context(|| path.display().to_string())?,
+        };
         let value: serde_json::Value = serde_json::from_slice(&text)?;
+        if value["run"] != run {
+            return Ok(None);
+        }
         let number =
             |name: &str| value[name].as_u64().with_context(|| format!("{} has no {name}", path.display()));
         Ok(Some(Self {
@@ -128,5 +156,25 @@ impl BootedNode {
             handover_ms: number("handover_ms")?,
             ready_ms: number("ready_ms")?,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_an_earlier_run_are_not_shown() {
+        let report = "<testsuites name=\"nextest-run\" tests=\"2\" uuid=\"1583-e40f\" time=\"9\">";
+        assert_eq!(run_in(report).as_deref(), Some("1583-e40f"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("micro.json");
+        assert!(BootedNode::kept_at(&path, "1583-e40f").unwrap().is_none());
+        let values = "\"used_kib\": 7, \"handover_ms\": 8, \"ready_ms\": 9";
+        for (run, shown) in [("\"1583-e40f\"", Some(7)), ("\"older\"", None), ("null", None)] {
+            fs::write(&path, format!("{{\"run\": {run}, {values}}}")).unwrap();
+            let kept = BootedNode::kept_at(&path, "1583-e40f").unwrap();
+            assert_eq!(kept.map(|node| node.used_kib), shown, "{run}");
+        }
     }
 }

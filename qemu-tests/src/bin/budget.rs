@@ -1,6 +1,7 @@
 //! Prints sizes, memory and boot times beside the budget in `.config/budget.toml`. Fails if a size is over its budget.
 //!
-//! The system is that of the boot tests' site. Memory and times of nodes were measured by the boot tests that ran last.
+//! The system is that of the boot tests' site. Memory and times of nodes are those that the last run of the
+//! boot tests measured; earlier ones are left out.
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
@@ -9,7 +10,7 @@ use handoff::architecture::Architecture;
 use nix::sys::resource::{UsageWho, getrusage};
 use qemu_tests::budget::{Budget, Values};
 use qemu_tests::command::succeed;
-use qemu_tests::measured::{BootedNode, SystemSizes};
+use qemu_tests::measured::{BootedNode, SystemSizes, last_run};
 use qemu_tests::site_fixture::{SiteFixture, target_folder};
 use std::collections::BTreeMap;
 use std::env;
@@ -59,8 +60,9 @@ fn sizes() -> Result<Group> {
 fn nodes() -> Result<(Group, Group)> {
     let mut memory = Group::from([("build".to_owned(), build()?)]);
     let mut times = Group::new();
+    let Some(run) = last_run()? else { return Ok((memory, times)) };
     for base in ["debian", "micro"] {
-        let Some(node) = BootedNode::kept(base)? else { continue };
+        let Some(node) = BootedNode::kept(base, &run)? else { continue };
         memory.insert(format!("node {base}"), number(node.used_kib) / 1024.0);
         times.insert(format!("{base}, handover to init"), number(node.handover_ms) / 1000.0);
         times.insert(format!("{base}, last service"), number(node.ready_ms) / 1000.0);
