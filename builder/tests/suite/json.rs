@@ -205,6 +205,30 @@ fn every_result_in_json_is_an_object_with_its_format() {
             assert!(built["flashed"]["receipt"].is_string(), "{built:#}");
         }
     }
+    check_a_failed_stick(home);
+}
+
+/// The result for a stick that fails while it is written: a file on a file system with room for its first 32 MiB, which
+/// exists only for this command.
+fn check_a_failed_stick(home: &Path) {
+    std::fs::create_dir(home.join("full")).unwrap();
+    let script = "mount -t tmpfs -o size=32m tmpfs full && truncate -s 8G full/stick.img && \
+                  exec \"$0\" flash pi1.img full/stick.img --json";
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-Urm", "sh", "-c", script, env!("CARGO_BIN_EXE_psyops")]).current_dir(home);
+    let output = unshare.env("XDG_CONFIG_HOME", home.join("config")).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let result: Value = serde_json::from_slice(&output.stdout).expect(&complaint);
+    if let Err(error) = crate::schemas::check("flash", &result) {
+        panic!("{error:#}");
+    }
+    let stick = &result["sticks"][0];
+    assert_eq!(
+        (&stick["target"], &stick["node"], &stick["size"]),
+        (&"full/stick.img".into(), &"pi1".into(), &(8_u64 << 30).into())
+    );
+    assert!(stick["error"].as_str().unwrap().contains("o space left"), "{result:#}");
+    assert_eq!((output.status.code(), &stick["exit_code"]), (Some(73), &73.into()), "{result:#}");
 }
 
 /// The output is one result, or one in each line.
