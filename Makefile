@@ -30,16 +30,17 @@ test-unit: build  ## only what needs no virtual machine
 test-boot: build  ## only the boots in QEMU
 	@scripts/setup test && cargo nextest run $(TESTS) -E 'package(qemu-tests)' --profile boot
 
-test-long: build  ## inputs just under the limits, all states of power cuts, cold boots from 30, a large base three times (two hours)
+test-long: build  ## inputs just under the limits, all states of power cuts, cold boots from 30, a large base three times, each fuzz target for a minute (two hours)
 	@scripts/setup test && cargo nextest run -p builder --release --profile long --run-ignored only -E 'test(/^cli::limit_tests::/)'
 	@cargo nextest run $(TESTS) --profile long --run-ignored only -E 'package(qemu-tests)'
+	@scripts/setup fuzz && FUZZ_SECONDS=60 scripts/fuzz
 
 lint: build  ## formatting, clippy and the documents of the code, without warnings
 	@cargo fmt --all --check && cargo clippy -q --workspace --exclude selector --all-targets --all-features -- -D warnings
 	@cargo clippy -q -p selector --bins --examples --target x86_64-unknown-uefi -- -D warnings && RUSTDOCFLAGS="-D warnings" cargo doc -q --no-deps --workspace --exclude selector --document-private-items
 
-fuzz:  ## all that PID 1 and the builder parse, against made-up inputs, FUZZ_SECONDS (600) each, two at once
-	@scripts/setup fuzz && FUZZ_SECONDS=$${FUZZ_SECONDS:-600} scripts/fuzz $(FUZZ_TARGETS)
+fuzz:  ## all that PID 1 and the builder parse, against made-up inputs, FUZZ_SECONDS (600) each, two at once; some with TARGETS=...
+	@scripts/setup fuzz && FUZZ_SECONDS=$${FUZZ_SECONDS:-600} scripts/fuzz $(TARGETS)
 
 repro: build  ## images of both bases built twice in different surroundings, compared byte for byte (part of test)
 	@scripts/setup test && cargo nextest run $(TESTS) --profile boot -E 'package(qemu-tests) & test(/^repro::/)'

@@ -82,7 +82,7 @@ pub fn esp(bytes: &[u8]) {
     }
 }
 
-/// The size of the file system for [`ext4`] in bytes.
+/// The size of the file system for [`ext4()`] in bytes.
 pub const EXT4_SIZE: u64 = 256 << 10;
 
 /// A file system made of blocks of 1 KiB, each after its number.

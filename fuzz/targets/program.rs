@@ -1,6 +1,3 @@
-//! ELF files: how a program of the root is started.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| initloader::fuzzing::program(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_checks::program::check(bytes));

@@ -1,6 +1,3 @@
-//! Fuzzes the search for a boot report in console logs.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| builder::fuzzing::report(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_checks::report::check(bytes));

@@ -32,7 +32,7 @@ const EXCEPTIONS: [(&str, &str); 12] = [
         "builder/build.rs",
         "the processors with machine code in `preload`; it has no dependencies to read the table from",
     ),
-    ("fuzz/examples/seeds.rs", "the first inputs of fuzzing, files as others write them"),
+    ("fuzz/checks/examples/seeds.rs", "the first inputs of fuzzing, files as others write them"),
     ("qemu-tests/src/bin/bench-build.rs", "an input of genimage"),
     ("Makefile", "builds before the table is compiled; checked below"),
     ("scripts/setup", "runs before the table is compiled; checked below"),

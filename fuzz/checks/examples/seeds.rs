@@ -1,4 +1,4 @@
-//! Creates the first inputs of the targets (`fuzz/corpus/TARGET/`) again: `cargo run --example seeds` in this folder.
+//! Creates the first inputs of the targets (`fuzz/corpus/TARGET/`) again: `cargo run -p fuzz-checks --example seeds`.
 //!
 //! Each input is real: written by this project's own code, by sgdisk, mke2fs and a C compiler. The keys beside them are
 //! used for nothing else, as their names say. Inputs that once failed are kept as `found-*`.
@@ -28,7 +28,7 @@ use keys::issue::identity_file;
 use keys::issue::seal_builder::SealBuilder;
 use keys::issue::signing::SigningKey;
 use keys::seal::UnverifiedSeal;
-use keys::seal::header::{Header, Generation};
+use keys::seal::header::{Generation, Header};
 use keys::timestamp::Timestamp;
 use std::error::Error;
 use std::fs;
@@ -39,7 +39,7 @@ use zeroize::Zeroizing;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     std::env::set_current_dir(folder)?;
     let (identity, key) = test_keys()?;
     seals(&identity, &key)?;
