@@ -1,5 +1,6 @@
 //! The same site and lock give the same bytes: built a second time in another folder, by another user, with another
-//! umask, time zone, locale, number of processors and order of folders, and with only the packages kept.
+//! umask, time zone, locale, number of processors and order of folders, without a network, and with only the packages
+//! kept.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use builder::image::digests::{Digests, Part, content};
@@ -34,13 +35,12 @@ impl OtherPlace {
         let programs = other.path("programs");
         fs::create_dir(&programs)?;
         let target = target_folder()?;
-        for program in [
-            "release/build-image",
-            "x86_64-unknown-linux-musl/node/initloader",
-            "x86_64-unknown-linux-musl/node/psyops-agent",
-            "x86_64-unknown-uefi/node/selector.efi",
+        for from in [
+            target.join("release/build-image"),
+            target.join("x86_64-unknown-linux-musl/node/initloader"),
+            target.join("x86_64-unknown-linux-musl/node/psyops-agent"),
+            target.join("x86_64-unknown-uefi/node/selector.efi"),
         ] {
-            let from = target.join(program);
             fs::copy(&from, programs.join(from.file_name().context("a program has a name")?))?;
         }
         copy_in_reverse(&fixture.site(), &other.path("site"))?;
@@ -58,11 +58,13 @@ impl OtherPlace {
     /// Copies the packages of the user's store: everything is built again, but nothing is downloaded again.
     fn lend_packages(&self) -> Result<()> {
         let store = builder::store::Store::from_environment()?;
-        let debs = self.path("store/psyops/debs");
-        fs::create_dir_all(&debs)?;
-        for entry in sorted(&store.dir().join("debs"))? {
-            let name = entry.file_name().context("a package has a name")?;
-            fs::copy(&entry, debs.join(name))?;
+        for folder in ["debs", "indexes"] {
+            let lent = self.path("store/psyops").join(folder);
+            fs::create_dir_all(&lent)?;
+            for entry in sorted(&store.dir().join(folder))? {
+                let name = entry.file_name().context("an entry has a name")?;
+                fs::copy(&entry, lent.join(name))?;
+            }
         }
         Ok(())
     }
@@ -73,7 +75,11 @@ impl OtherPlace {
 
     fn build(&self, user: Option<u32>) -> Result<PathBuf> {
         let image = self.path("image");
-        let mut command = Command::new("setpriv");
+        // Root has a network without any interface. Without root, Debian's scripts need all ids of the user, which a new
+        // namespace does not have; there, a proxy that does not answer is in front of all archives.
+        let is_root = nix::unistd::geteuid().is_root();
+        let mut command = Command::new(if is_root { "unshare" } else { "env" });
+        command.args(if is_root { &["-n"][..] } else { &[] }).arg("setpriv");
         if let Some(user) = user {
             command.args([format!("--reuid={user}"), format!("--regid={user}")]).arg("--clear-groups");
         }
@@ -89,6 +95,7 @@ impl OtherPlace {
         command.env("SOURCE_DATE_EPOCH", "1").env("HOME", self.path("home")).env("USER", "somebody-else");
         command.env("XDG_CONFIG_HOME", self.path("config")).env("XDG_DATA_HOME", self.path("data"));
         command.env("XDG_CACHE_HOME", self.path("store"));
+        command.env("http_proxy", "http://127.0.0.1:1").env("https_proxy", "http://127.0.0.1:1");
         succeed(&mut command)?;
         Ok(image)
     }
