@@ -18,17 +18,15 @@ build: setup  ## the workstation's commands, the loader, the agent and the selec
 demo: build  ## build the image of node demo from the default site and boot it in QEMU
 	@$(BIN)/psyops demo
 
-test: build  ## all tests: units, then boots in QEMU
-	@scripts/setup test && cargo nextest run $(TESTS) -E 'not package(qemu-tests)'
-	@cargo nextest run $(TESTS) -E 'package(qemu-tests)' --profile boot
-	@scripts/slowest target/nextest/default/junit.xml && scripts/slowest target/nextest/boot/junit.xml 25
-	@scripts/skipped target/nextest/default/junit.xml target/nextest/boot/junit.xml && target/debug/budget
+test: build  ## all tests: units, and boots in QEMU
+	@scripts/setup test && cargo nextest run $(TESTS)
+	@scripts/slowest target/nextest/default/junit.xml 40 && scripts/skipped target/nextest/default/junit.xml && target/debug/budget
 
 test-unit: build  ## only what needs no virtual machine
 	@scripts/setup test && cargo nextest run $(TESTS) -E 'not package(qemu-tests)'
 
 test-boot: build  ## only the boots in QEMU
-	@scripts/setup test && cargo nextest run $(TESTS) -E 'package(qemu-tests)' --profile boot
+	@scripts/setup test && cargo nextest run $(TESTS) -E 'package(qemu-tests)'
 
 test-long: build  ## inputs just under the limits, all states of power cuts, cold boots from 30, a large base three times, each fuzz target for a minute (two hours)
 	@scripts/setup test && cargo nextest run -p builder --release --profile long --run-ignored only -E 'test(/^cli::limit_tests::/)'
@@ -43,7 +41,7 @@ fuzz:  ## all that PID 1 and the builder parse, against made-up inputs, FUZZ_SEC
 	@scripts/setup fuzz && FUZZ_SECONDS=$${FUZZ_SECONDS:-600} scripts/fuzz $(TARGETS)
 
 repro: build  ## images of both bases built twice in different surroundings, compared byte for byte (part of test)
-	@scripts/setup test && cargo nextest run $(TESTS) --profile boot -E 'package(qemu-tests) & test(/^repro::/)'
+	@scripts/setup test && cargo nextest run $(TESTS) -E 'package(qemu-tests) & test(/^repro::/)'
 
 deny:  ## licences and advisories of the dependencies
 	@cargo deny check licenses bans sources

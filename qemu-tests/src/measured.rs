@@ -94,7 +94,7 @@ pub struct BootedNode {
 
 /// The run of the boot tests that ended last, by nextest's id; `None` if there was none.
 pub fn last_run() -> Result<Option<String>> {
-    let path = target_folder()?.join("nextest/boot/junit.xml");
+    let path = target_folder()?.join("nextest/default/junit.xml");
     match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         text => Ok(Some(run_in(&text?).with_context(|| format!("{} has no uuid", path.display()))?)),
