@@ -1,4 +1,4 @@
-//! The site that is used if the user names none: the template of `psyops init`, written once for each user.
+//! The site of `psyops demo`: the template of `psyops init`, written once for each user.
 //!
 //! Its keys are made at that time, so no private key is ever in this repository. It differs from any other site in two
 //! things: its id is `demo`, and its consoles give every user a root shell.
@@ -9,10 +9,7 @@ use crate::scratch::Scratch;
 use crate::secrets::credentials::{CredentialError, accept_new_site};
 use crate::secrets::issue::{IssueError, issue_keys};
 use crate::secrets::passphrase::Passphrases;
-use crate::site::{
-    DEFAULT_NAME, InitError, InitOptions, LockedSite, Site, SiteError, default_site_dir, has_default_site_in,
-    init_site,
-};
+use crate::site::{DEFAULT_NAME, InitError, InitOptions, default_site_dir, has_default_site_in, init_site};
 use handoff::name::{BadName, Name};
 use keys::timestamp::Timestamp;
 use std::fs::{self, OpenOptions};
@@ -21,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// 2026-01-01T00:00:00Z: fixed, so that the default site is the same for all users except for its keys.
 const BUILD_TIME: u64 = 1_767_225_600;
 
-/// Why the default site could not be made or read.
+/// Why the default site could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum DefaultSiteError {
     /// The user has no folders for data or configuration.
@@ -30,9 +27,6 @@ pub enum DefaultSiteError {
     /// The name of the default site is not valid.
     #[error("the default site's name: {0}")]
     Name(BadName),
-    /// The site could not be read.
-    #[error(transparent)]
-    Site(#[from] SiteError),
     /// The keys could not be made.
     #[error(transparent)]
     Keys(#[from] IssueError),
@@ -54,30 +48,18 @@ impl Classified for DefaultSiteError {
     fn own_class(&self) -> Option<Class> {
         Some(match self {
             Self::Name(_) => Class::Failure,
-            Self::Folder(_) | Self::Site(_) | Self::Keys(_) | Self::Trust(_) | Self::Init(_) => return None,
+            Self::Folder(_) | Self::Keys(_) | Self::Trust(_) | Self::Init(_) => return None,
         })
     }
 }
 
-/// The site in a folder, or the default site.
-pub fn site_or_default(dir: Option<&Path>) -> Result<Site, DefaultSiteError> {
-    Ok(Site::load(&dir_or_default(dir)?)?)
+/// The folder of the default site, which is made if it is not there.
+pub fn default_site() -> Result<PathBuf, DefaultSiteError> {
+    make_default_site(&Folder::Data.of_psyops()?, &Folder::Config.of_psyops()?)
 }
 
-/// The same for a command that changes the site.
-pub fn locked_site_or_default(dir: Option<&Path>) -> Result<LockedSite, DefaultSiteError> {
-    Ok(LockedSite::load(&dir_or_default(dir)?)?)
-}
-
-fn dir_or_default(dir: Option<&Path>) -> Result<PathBuf, DefaultSiteError> {
-    match dir {
-        Some(dir) => Ok(dir.to_owned()),
-        None => make_default_site(&Folder::Data.of_psyops()?, &Folder::Config.of_psyops()?),
-    }
-}
-
-/// Makes the default site in these folders, unless it is there; returns its folder.
-pub fn make_default_site(data: &Path, config: &Path) -> Result<PathBuf, DefaultSiteError> {
+/// The same in these folders of the user.
+fn make_default_site(data: &Path, config: &Path) -> Result<PathBuf, DefaultSiteError> {
     let dir = default_site_dir(data);
     if has_default_site_in(data) {
         return Ok(dir);
@@ -107,6 +89,7 @@ pub fn make_default_site(data: &Path, config: &Path) -> Result<PathBuf, DefaultS
 mod tests {
     use super::*;
     use crate::secrets::key_file::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE};
+    use crate::site::Site;
     use handoff::login::ConsoleLogin;
 
     #[test]

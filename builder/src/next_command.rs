@@ -7,10 +7,22 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 static SITE: OnceLock<PathBuf> = OnceLock::new();
+static FOUND: OnceLock<String> = OnceLock::new();
 
 /// Stores the site that the user named for this process. Only the first call counts.
 pub fn note_site(dir: &Path) {
     let _ = SITE.set(dir.to_owned());
+}
+
+/// Stores the site of this process, which the user did not name, and how it was found. Only the first call counts.
+pub fn note_found_site(dir: &Path, how: &str) {
+    let _ = FOUND.set(format!("the site is {}, {how}", dir.display()));
+}
+
+/// A sentence that names the site of this process, if the user did not name it.
+#[must_use]
+pub fn found_site() -> Option<&'static str> {
+    FOUND.get().map(String::as_str)
 }
 
 /// `psyops` with these words, and with the site that the user named.

@@ -3,7 +3,7 @@
 use crate::cli::credential_args::CredentialArgs;
 use crate::cli::flash::{FlashOutput, Order, WritingArgs};
 use crate::cli::nodes::NodesArgs;
-use crate::default_site::locked_site_or_default;
+use crate::cli::site::load_locked_site;
 use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
 use crate::engine::{self, BuiltImage, Layout, Output, OutputPlace, Request, StepRecord};
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// Build the images of nodes
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  build-image --node demo                            from the embedded default site
+  build-image --node pi1                             the site around the current folder
   build-image --node pi1 --site fleet --output pi1.img -v
   build-image --node pi1 --node pi2 --site fleet     pi1.img and pi2.img in the current folder
   build-image --all --site fleet --output images     every node of the site, in the folder images
@@ -35,7 +35,7 @@ pub struct BuildImageArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub nodes: NodesArgs,
-    /// The site's folder (default: the embedded site)
+    /// The site's folder (default: `PSYOPS_SITE`, or the site around the current folder)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
     /// The image file (default: NAME.img in the current folder). With several nodes or --all: the folder for the images
@@ -90,7 +90,7 @@ pub struct BuildImageOutput {
 
 /// Runs the command. `progress` gets a line at each stage.
 pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageOutput, Error> {
-    let site = locked_site_or_default(args.site.as_deref())?;
+    let site = load_locked_site(args.site.as_deref())?;
     let (nodes, several) = (args.nodes.names(&site.site), args.nodes.are_several());
     if !args.flash.is_empty() {
         if args.flash.len() != nodes.len() {

@@ -2,7 +2,9 @@
 
 use super::build_image::{self, BuildImageArgs};
 use super::run::{self, RunArgs, RunOutput};
+use crate::default_site::default_site;
 use crate::error::Error;
+use crate::next_command::note_site;
 use crate::store::Store;
 use clap::{Args, Parser as _};
 use std::path::PathBuf;
@@ -35,6 +37,8 @@ enum Part {
 
 /// Runs the command.
 pub fn run(args: &DemoArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> {
+    let site = default_site()?;
+    note_site(&site);
     let image = Store::from_environment()?.dir().join("demo.img");
     let image_word = image.clone().into_os_string();
     if let Part::Build(mut build) = Part::parse_from([
@@ -42,6 +46,8 @@ pub fn run(args: &DemoArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error>
         "build".into(),
         "--node".into(),
         NODE.into(),
+        "--site".into(),
+        site.into_os_string(),
         "--output".into(),
         image_word.clone(),
     ]) {

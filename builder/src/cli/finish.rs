@@ -7,7 +7,7 @@
 use super::exit_codes;
 use crate::error::{Class, Classified, Error};
 use crate::interrupt::wait_if_ending;
-use crate::next_command::note_site;
+use crate::next_command::{found_site, note_site};
 use crate::tools;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, FromArgMatches as _, Parser};
@@ -258,6 +258,9 @@ fn fail(error: &Error) -> ExitCode {
     progress(&format!("error: {}", lines.next().unwrap_or_default()));
     // Lines below the message are not replaced by the next one.
     lines.for_each(note);
+    if let Some(site) = found_site() {
+        note(&format!("  {site}"));
+    }
     ExitCode::from(error.exit_code())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::atomic;
 use crate::cli::credential_args::CredentialArgs;
-use crate::default_site::site_or_default;
+use crate::cli::site::load_site;
 use crate::error::Error;
 use crate::secrets::key_file::{self, KeyFile, KeyState};
 use crate::secrets::passphrase::new_passphrase;
@@ -26,7 +26,7 @@ Locked keys are plain age files (age -d opens admin.age.txt) and minisign files 
 the passphrase of signing.key). A command that needs a locked key asks for the passphrase once, on
 the terminal, or reads it from --passphrase-fd.")]
 pub struct KeysArgs {
-    /// The site's folder (default: the embedded site)
+    /// The site's folder (default: `PSYOPS_SITE`, or the site around the current folder)
     #[arg(long, value_name = "DIR", global = true)]
     pub site: Option<PathBuf>,
     #[command(flatten)]
@@ -99,7 +99,7 @@ pub enum KeysOutput {
 
 /// Runs the command.
 pub fn run(args: &KeysArgs) -> Result<KeysOutput, Error> {
-    let site = site_or_default(args.site.as_deref())?;
+    let site = load_site(args.site.as_deref())?;
     let at = args.credentials.locations();
     let files = key_file::of_site(&site, &at)?;
     match &args.action {

@@ -1,8 +1,8 @@
 //! `psyops known-hosts`: prints lines with the SSH host keys of the site's nodes.
 
 use crate::cli::credential_args::CredentialArgs;
+use crate::cli::site::load_site;
 use crate::cli::trust::with_trusted_keys;
-use crate::default_site::site_or_default;
 use crate::error::Error;
 use crate::secrets::known_hosts::{KnownHost, known_hosts};
 use clap::Args;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
   psyops known-hosts --site fleet >>~/.ssh/known_hosts
   psyops known-hosts --site fleet --json")]
 pub struct KnownHostsArgs {
-    /// The site's folder (default: the embedded site)
+    /// The site's folder (default: `PSYOPS_SITE`, or the site around the current folder)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub struct KnownHostsOutput {
 
 /// Runs the command.
 pub fn run(args: &KnownHostsArgs) -> Result<KnownHostsOutput, Error> {
-    let site = with_trusted_keys(site_or_default(args.site.as_deref())?, &args.credentials.locations())?;
+    let site = with_trusted_keys(load_site(args.site.as_deref())?, &args.credentials.locations())?;
     Ok(KnownHostsOutput { nodes: known_hosts(&site)?, json: args.json })
 }
 

@@ -1,7 +1,7 @@
 //! `mksecrets --node NAME`: makes the secret partition of a node, as a file or on a device.
 
 use crate::cli::credential_args::CredentialArgs;
-use crate::default_site::locked_site_or_default;
+use crate::cli::site::load_locked_site;
 use crate::disks::confirm::{Ask, confirm};
 use crate::disks::consent::{Consent, PartitionConsentArgs};
 use crate::disks::content::Content;
@@ -35,7 +35,7 @@ pub struct MksecretsArgs {
     /// The node
     #[arg(long, value_name = "NAME")]
     pub node: String,
-    /// The site's folder (default: the embedded site)
+    /// The site's folder (default: `PSYOPS_SITE`, or the site around the current folder)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
     /// Write an image file
@@ -117,7 +117,7 @@ pub fn run(
     progress: &dyn Fn(&str),
     ask: &mut Ask<'_>,
 ) -> Result<MksecretsOutput, Error> {
-    let site = locked_site_or_default(args.site.as_deref())?;
+    let site = load_locked_site(args.site.as_deref())?;
     // The device is checked before anything is made.
     let consent = args.consent.consent();
     let device = args.device.as_deref().map(|path| open(path, &consent, ask)).transpose()?;

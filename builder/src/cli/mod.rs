@@ -28,6 +28,7 @@ pub mod rescue_password;
 pub mod run;
 pub mod seal;
 pub mod secret;
+pub mod site;
 pub mod store;
 pub mod trust;
 pub mod verify;

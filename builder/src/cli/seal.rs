@@ -3,7 +3,7 @@
 use crate::cli::credential_args::CredentialArgs;
 use crate::cli::mksecrets::tell;
 use crate::cli::nodes::NodesArgs;
-use crate::default_site::locked_site_or_default;
+use crate::cli::site::load_locked_site;
 use crate::error::Error;
 use crate::next_command::psyops;
 use crate::secrets::prepare::{Prepared, prepare};
@@ -33,7 +33,7 @@ pub struct SealArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub nodes: NodesArgs,
-    /// The site's folder (default: the embedded site)
+    /// The site's folder (default: `PSYOPS_SITE`, or the site around the current folder)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
     #[command(flatten)]
@@ -63,7 +63,7 @@ pub struct SealOutput {
 
 /// Runs the command.
 pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error> {
-    let site = locked_site_or_default(args.site.as_deref())?;
+    let site = load_locked_site(args.site.as_deref())?;
     let some = (!args.nodes.all).then_some(args.nodes.node.as_slice());
     let names = args.nodes.names(&site.site);
     let request = SealRequest {

@@ -4,8 +4,8 @@
 //! it.
 
 use crate::cli::credential_args::CredentialArgs;
+use crate::cli::site::{load_locked_site, load_site};
 use crate::cli::trust::tell_first_use;
-use crate::default_site::{locked_site_or_default, site_or_default};
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
 use crate::secrets::credentials::{load_identity, secret_store};
@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 To put a value on a node as a file, add a [[file]] with secret = \"wifi\" and a path to
 nodes/NODE.toml.")]
 pub struct SecretArgs {
-    /// The site's folder (default: the embedded site)
+    /// The site's folder (default: `PSYOPS_SITE`, or the site around the current folder)
     #[arg(long, value_name = "DIR", global = true)]
     pub site: Option<PathBuf>,
     #[command(flatten)]
@@ -116,7 +116,7 @@ pub fn run(
     let dir = args.site.as_deref();
     match &args.action {
         Action::Set { name } => {
-            let (site, _lock) = locked_site_or_default(dir)?.into_parts();
+            let (site, _lock) = load_locked_site(dir)?.into_parts();
             let (site, identity) = load_identity(site, &args.credentials.locations())?;
             tell_first_use(&site);
             let store = secret_store(&site)?;
@@ -128,13 +128,13 @@ pub fn run(
             Ok(Zeroizing::default())
         }
         Action::Get { name } => {
-            let site = site_or_default(dir)?;
+            let site = load_site(dir)?;
             let (site, identity) = load_identity(site, &args.credentials.locations())?;
             tell_first_use(&site);
             Ok(secret_store(&site)?.read(&Secret::Value(name.clone()), &identity)?)
         }
         Action::List { json } => {
-            let names = Store::without_admins(&site_or_default(dir)?).values()?;
+            let names = Store::without_admins(&load_site(dir)?).values()?;
             let text = if *json {
                 let names: Vec<String> = names.iter().map(ToString::to_string).collect();
                 format!("{}\n", serde_json::json!({"format": 1, "names": names}))

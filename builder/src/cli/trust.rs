@@ -2,7 +2,7 @@
 
 use crate::cli::credential_args::CredentialArgs;
 use crate::cli::finish;
-use crate::default_site::site_or_default;
+use crate::cli::site::load_site;
 use crate::details::Details;
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
@@ -26,7 +26,7 @@ use std::path::PathBuf;
 The accepted keys are stored beside the private keys, in SITE.trust.toml. Commands refuse a site
 with other keys (exit code 77).")]
 pub struct TrustArgs {
-    /// The site's folder (default: the embedded site)
+    /// The site's folder (default: `PSYOPS_SITE`, or the site around the current folder)
     #[arg(long, value_name = "DIR", global = true)]
     pub site: Option<PathBuf>,
     #[command(flatten)]
@@ -130,7 +130,7 @@ pub fn run(
     args: &TrustArgs,
     ask: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
 ) -> Result<TrustOutput, Error> {
-    let site = site_or_default(args.site.as_deref())?;
+    let site = load_site(args.site.as_deref())?;
     let at = args.credentials.locations();
     match &args.action {
         Action::Show { json } => Ok(TrustOutput::State(

@@ -1,8 +1,8 @@
 //! `psyops verify-build IMAGE`: builds an image again and compares it.
 
 use crate::cli::credential_args::CredentialArgs;
+use crate::cli::site::load_site;
 use crate::cli::trust::with_trusted_keys;
-use crate::default_site::site_or_default;
 use crate::error::Error;
 use crate::programs::Programs;
 use crate::rebuild::{self, Rebuilt};
@@ -22,7 +22,7 @@ the same as in the image: build them from the same source, or name their folder 
 pub struct VerifyBuildArgs {
     /// The image
     pub image: PathBuf,
-    /// The site's folder (default: the embedded site)
+    /// The site's folder (default: `PSYOPS_SITE`, or the site around the current folder)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
     #[command(flatten)]
@@ -54,7 +54,7 @@ impl VerifyBuildOutput {
 
 /// Runs the command.
 pub fn run(args: &VerifyBuildArgs, progress: &dyn Fn(&str)) -> Result<VerifyBuildOutput, Error> {
-    let site = with_trusted_keys(site_or_default(args.site.as_deref())?, &args.credentials.locations())?;
+    let site = with_trusted_keys(load_site(args.site.as_deref())?, &args.credentials.locations())?;
     let programs = Programs::find(site.architecture, args.programs.as_deref())?;
     let store = Store::from_environment()?;
     let rebuilt = rebuild::rebuild(&args.image, &site, &programs, &store, progress)?;

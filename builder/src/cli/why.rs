@@ -1,7 +1,7 @@
 //! `psyops why NODE|IMAGE`: explains why each step of a node's last build ran, or did not.
 
 use super::build_image::{step_line, step_to_json};
-use crate::default_site::site_or_default;
+use crate::cli::site::load_site;
 use crate::engine::BuildRecord;
 use crate::error::{Class, Classified, Error};
 use crate::image::reader::ImageReader;
@@ -29,7 +29,7 @@ Reads the record of the last build on this machine; nothing is built.")]
 pub struct WhyArgs {
     /// The node's name, or one of its images
     pub what: String,
-    /// The site's folder (default: the embedded site)
+    /// The site's folder (default: `PSYOPS_SITE`, or the site around the current folder)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
     /// List the inputs of each step
@@ -87,7 +87,7 @@ impl Classified for Nameless {
 
 /// Runs the command.
 pub fn run(args: &WhyArgs) -> Result<WhyOutput, Error> {
-    let site = site_or_default(args.site.as_deref())?;
+    let site = load_site(args.site.as_deref())?;
     let path = Path::new(&args.what);
     let name = if path.is_file() {
         node_of_image(path, &site.signing_keys, &site.id)?.to_string()

@@ -25,6 +25,7 @@ mod raw;
 mod rescue;
 mod resolve;
 mod role;
+mod search;
 mod settings;
 mod source;
 mod value;
@@ -48,6 +49,7 @@ pub use package::PackageSet;
 pub(crate) use package::{is_name as is_package_name, is_version as is_package_version};
 pub use quantity::{Bytes, NotASize, SizeSpec, rfc3339, unix_seconds};
 pub use role::{Overlay, Role};
+pub use search::{FoundBy, FoundSite, SITE_VARIABLE, SiteSearchError, find_site};
 pub use settings::{BootPolicy, Console, Packages, Sizes};
 pub use wanted_package::WantedPackage;
 

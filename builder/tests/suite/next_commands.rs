@@ -176,3 +176,69 @@ fn no_message_formats_a_command_of_a_site_by_hand() {
     }
     assert!(wrong.is_empty(), "these take their command from crate::next_command:\n{}", wrong.join("\n"));
 }
+
+/// Without `--site`: the variable, then the folder in which the command runs and those above it, and nothing else.
+#[test]
+fn a_site_is_found_and_named_in_errors_and_no_other_is_made() {
+    let fixture = Fixture::new();
+    let site = fixture.at("my site").canonicalize().unwrap();
+    let missing = |how: &str| {
+        let lock = site.join("site.lock");
+        format!(
+            "error: {} does not exist yet\n  make it with: psyops lock update\n  the site is {}, {how}\n",
+            lock.display(),
+            site.display()
+        )
+    };
+    let around = fixture.ends("cd 'my site/nodes' && psyops lock show", 66);
+    assert_eq!(around, missing("found from the current folder"));
+    let variable = fixture.ends(&format!("PSYOPS_SITE='{}' psyops lock show", site.display()), 66);
+    assert_eq!(variable, missing("from PSYOPS_SITE"));
+    // The option counts before the variable, and the variable before the current folder.
+    fixture.ends("psyops init other --node pi9", 0);
+    let named =
+        fixture.ends("cd 'my site' && PSYOPS_SITE=nowhere psyops trust show --site ../other --json", 0);
+    assert!(named.contains("\"site\": \"other\""), "{named}");
+    let named = fixture.ends("cd 'my site' && PSYOPS_SITE=../other psyops trust show --json", 0);
+    assert!(named.contains("\"site\": \"other\""), "{named}");
+
+    fs::create_dir(fixture.at("empty")).unwrap();
+    for command in ["build-image --node demo", "lock update --yes", "seal --all", "why demo", "secret list"] {
+        let said = fixture.ends(&format!("cd empty && PSYOPS_SITE= psyops {command}"), 66);
+        let here = fixture.at("empty").canonicalize().unwrap();
+        assert_eq!(
+            said,
+            format!(
+                "error: there is no site here: neither {} nor a folder above it has a site.toml\n  name a site with --site DIR or the variable PSYOPS_SITE, or make one: psyops init DIR\n",
+                here.display()
+            ),
+            "{command}"
+        );
+    }
+    for made in ["data", "config/psyops/demo"] {
+        assert!(!fixture.at(made).exists(), "{made} was made");
+    }
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "make test lists what was not tested")]
+fn a_site_of_another_user_is_not_found_by_its_folder() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("not tested: only root can give a folder to another user");
+        return;
+    }
+    let fixture = Fixture::new();
+    let site = fixture.at("my site").canonicalize().unwrap();
+    std::os::unix::fs::chown(site.join("site.toml"), Some(65534), None).unwrap();
+    let said = fixture.ends("cd 'my site/nodes' && psyops lock show", 77);
+    assert_eq!(
+        said,
+        format!(
+            "error: the site in {} belongs to another user (uid 65534)\n  if it is the one that you want, name it: --site '{}'\n",
+            site.display(),
+            site.display()
+        )
+    );
+    fixture.ends("cd 'my site/nodes' && SUDO_UID=65534 psyops lock show", 66);
+    fixture.ends("cd 'my site/nodes' && psyops lock show --site ..", 66);
+}

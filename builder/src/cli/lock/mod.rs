@@ -86,7 +86,7 @@ The first line shows whose signature vouches for the lock.")]
 /// What every command here takes.
 #[derive(Debug, Args)]
 struct Which {
-    /// The site's folder (default: the embedded site)
+    /// The site's folder (default: `PSYOPS_SITE`, or the site around the current folder)
     #[arg(long, value_name = "DIR")]
     site: Option<PathBuf>,
     /// Print JSON

@@ -5,8 +5,8 @@ use super::changes::{names, nodes_with};
 use crate::base::locked_package::LockedPackage;
 use crate::base::vouch::{NoIndex, Subject, Trusted, Vouching};
 use crate::base::{Lock, LockFile};
+use crate::cli::site::load_site;
 use crate::cli::trust::with_trusted_keys;
-use crate::default_site::site_or_default;
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
 use crate::secrets::credentials::Locations;
@@ -34,7 +34,7 @@ impl Classified for NoLock {
 }
 
 pub(super) fn run(which: &Which, node: Option<&str>) -> Result<String, Error> {
-    let site = with_trusted_keys(site_or_default(which.site.as_deref())?, &Locations::default())?;
+    let site = with_trusted_keys(load_site(which.site.as_deref())?, &Locations::default())?;
     let missing = || NoLock { path: site.dir.join(LOCK_FILE) };
     let (file, lock) = if let Some(node) = node {
         // The packages of a node are only known if the lock fits the node's request.

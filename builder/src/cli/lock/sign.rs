@@ -7,7 +7,7 @@ use super::consent::{Consent, NotWritten};
 use super::show::{NoLock, unlisted_to_json, unlisted_to_text};
 use crate::base::vouch::{NoSignature, Trusted, Vouching};
 use crate::base::{BaseError, LockFile};
-use crate::default_site::site_or_default;
+use crate::cli::site::load_site;
 use crate::error::Error;
 use crate::secrets::credentials::{Locations, load_signing_key};
 use crate::site::LOCK_FILE;
@@ -22,7 +22,7 @@ pub(super) fn run(
     consent: &Consent<'_>,
     progress: &dyn Fn(&str),
 ) -> Result<(String, Option<Error>), Error> {
-    let site = site_or_default(which.site.as_deref())?;
+    let site = load_site(which.site.as_deref())?;
     let mut file = LockFile::read_any(&site)?.ok_or_else(|| NoLock { path: site.dir.join(LOCK_FILE) })?;
     let vouching = file.vouching(&Trusted::of(&site.clone().into())?, &Store::from_environment()?);
     let mut told = Told {

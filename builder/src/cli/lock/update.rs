@@ -7,7 +7,7 @@ use super::consent::{Consent, NotWritten};
 use crate::base::changes::Changes;
 use crate::base::vouch::Trusted;
 use crate::base::{BaseError, Lock, LockFile, present_lock, signing_key, take_lock};
-use crate::default_site::site_or_default;
+use crate::cli::site::load_site;
 use crate::error::Error;
 use crate::next_command::psyops;
 use crate::secrets::credentials::{CredentialError, Locations};
@@ -40,7 +40,7 @@ pub(super) fn run(
     consent: &Consent<'_>,
     progress: &dyn Fn(&str),
 ) -> Result<(String, Option<Error>), Error> {
-    let site = SiteAndKeys::from(site_or_default(which.site.as_deref())?);
+    let site = SiteAndKeys::from(load_site(which.site.as_deref())?);
     let store = Store::from_environment()?;
     let old = present(&site, progress)?;
     let file = resolve(&site, &store, progress)?;
