@@ -53,6 +53,7 @@ const RECIPES: [(&str, &[&str]); 4] = [
             "src/secrets",
             "src/engine",
             "src/ids.rs",
+            "src/overlays.rs",
             "src/root",
             "src/tools.rs",
             "src/tools",
