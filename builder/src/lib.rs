@@ -29,6 +29,7 @@ pub mod inspect;
 pub mod interrupt;
 mod leftovers;
 pub mod limits;
+pub mod login_keys;
 pub mod next_command;
 mod overlays;
 pub mod parallel;

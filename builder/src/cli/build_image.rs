@@ -3,7 +3,7 @@
 use crate::cli::credential_args::CredentialArgs;
 use crate::cli::flash::{FlashOutput, Order, WritingArgs};
 use crate::cli::nodes::NodesArgs;
-use crate::cli::site::load_locked_site;
+use crate::cli::site::{how_to_let_in, load_locked_site};
 use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
 use crate::engine::{self, BuiltImage, Layout, Output, OutputPlace, Request, StepRecord};
@@ -92,6 +92,10 @@ pub struct BuildImageOutput {
 pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageOutput, Error> {
     let site = load_locked_site(args.site.as_deref())?;
     let (nodes, several) = (args.nodes.names(&site.site), args.nodes.are_several());
+    if !site.site.has_login() {
+        let how = how_to_let_in(&site.site);
+        progress(&format!("warning: no one can log in to the nodes of the site {}: {how}", site.site.id));
+    }
     if !args.flash.is_empty() {
         if args.flash.len() != nodes.len() {
             return Err(SticksAndNodes { sticks: args.flash.len(), nodes: nodes.len() }.into());

@@ -1,8 +1,10 @@
 //! `psyops init DIR`: makes a site, or adds a node to one.
 
 use crate::cli::credential_args::PassphraseArgs;
+use crate::cli::site::how_to_let_in;
 use crate::error::{Class, Classified, Error};
 use crate::folders::Folder;
+use crate::login_keys::{self, LoginKey};
 use crate::next_command::{note_site, with_site};
 use crate::secrets::credentials::accept_new_site;
 use crate::secrets::issue::issue_keys;
@@ -37,6 +39,12 @@ pub struct InitArgs {
     /// The site's id (default: the folder's name)
     #[arg(long, value_name = "NAME")]
     pub id: Option<Name>,
+    /// A public SSH key that may log in to the nodes; can be repeated (default: those in ~/.ssh)
+    #[arg(long, value_name = "FILE", conflicts_with = "no_ssh_keys")]
+    pub ssh_key: Vec<PathBuf>,
+    /// Let no one log in over SSH
+    #[arg(long)]
+    pub no_ssh_keys: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub passphrase: PassphraseArgs,
@@ -63,6 +71,8 @@ enum Made {
         node: Name,
         /// The folder of its private keys.
         keys: PathBuf,
+        /// The files with the SSH keys that may log in.
+        ssh_keys: Vec<PathBuf>,
     },
     /// A new node of a site.
     Node {
@@ -132,14 +142,26 @@ fn make(args: &InitArgs) -> Result<Made, Error> {
     };
     // Checked before making keys that would not be used.
     can_hold_a_site(&args.dir)?;
+    let login_keys = login_keys(args)?;
     let now = now();
     let config = Folder::Config.of_psyops()?;
     let passphrases = args.passphrase.passphrases();
     let keys = issue_keys(&config, &id, Timestamp::from_unix(now), &passphrases)?;
-    let options = InitOptions { build_time: now, open_consoles: false };
+    let (paths, ssh_keys) = login_keys.into_iter().map(|LoginKey { path, line }| (path, line)).unzip();
+    let options = InitOptions { build_time: now, open_consoles: false, ssh_keys };
     let site = init_site(&args.dir, &id, &node, &keys, &options)?;
     let site = accept_new_site(site, &config, &passphrases)?;
-    Ok(Made::Site { site: Box::new(site), node, keys: config.join(id.as_str()) })
+    Ok(Made::Site { site: Box::new(site), node, keys: config.join(id.as_str()), ssh_keys: paths })
+}
+
+fn login_keys(args: &InitArgs) -> Result<Vec<LoginKey>, Error> {
+    if args.no_ssh_keys {
+        return Ok(Vec::new());
+    }
+    if args.ssh_key.is_empty() {
+        return Ok(login_keys::own());
+    }
+    Ok(args.ssh_key.iter().map(|path| login_keys::read(path)).collect::<Result<_, _>>()?)
 }
 
 /// The last part of a folder's path, also for `.`.
@@ -161,10 +183,14 @@ fn now() -> u64 {
 impl Made {
     fn to_json(&self) -> serde_json::Value {
         match self {
-            Self::Site { site, node, keys } => {
+            Self::Site { site, node, keys, ssh_keys } => {
                 let (site, dir) = (site.id.to_string(), site.dir.display().to_string());
                 let keys = keys.display().to_string();
-                json!({ "format": 1, "site": site, "dir": dir, "node": node.to_string(), "keys": keys })
+                let ssh_keys: Vec<_> = ssh_keys.iter().map(|path| path.display().to_string()).collect();
+                json!({
+                    "format": 1, "site": site, "dir": dir, "node": node.to_string(), "keys": keys,
+                    "ssh_keys": ssh_keys,
+                })
             }
             Self::Node { node, file } => {
                 json!({ "format": 1, "node": node.to_string(), "file": file.display().to_string() })
@@ -182,7 +208,7 @@ impl fmt::Display for InitOutput {
 impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Site { site, node, keys } => {
+            Self::Site { site, node, keys, ssh_keys } => {
                 writeln!(
                     f,
                     "made the site {} with the node {node} in {}",
@@ -194,6 +220,12 @@ impl fmt::Display for Made {
                     "its private keys are in {}: keep a copy in a safe place",
                     Shown(keys.display())
                 )?;
+                for path in ssh_keys {
+                    writeln!(f, "may log in as root over SSH: the key {}", Shown(path.display()))?;
+                }
+                if ssh_keys.is_empty() {
+                    writeln!(f, "no one can log in to its nodes yet: {}", Shown(how_to_let_in(site)))?;
+                }
                 let build = with_site(&format!("build-image --node {node}"), Some(&site.dir));
                 write!(f, "next: {}", Shown(build))
             }

@@ -35,6 +35,8 @@ pub struct InitOptions {
     pub build_time: u64,
     /// Whether consoles give every user a root shell.
     pub open_consoles: bool,
+    /// Lines of `authorized_keys`: who may log in as root over SSH.
+    pub ssh_keys: Vec<String>,
 }
 
 /// Why a site or a node could not be made.
@@ -131,21 +133,11 @@ pub fn add_node(site: &Site, name: &Name, recipient: Option<&str>) -> Result<Pat
     }
     let template =
         TEMPLATE.get_file(TEMPLATE_NODE).and_then(include_dir::File::contents_utf8).unwrap_or_default();
-    // The template's roles may have been removed from the site.
-    let roles: Vec<String> = ["hello", "example"]
-        .iter()
-        .filter(|role| has_role(site, role))
-        .map(|role| format!("{role:?}"))
-        .collect();
-    let text =
-        template.replace(r#"roles = ["hello", "example"]"#, &format!("roles = [{}]", roles.join(", ")));
+    // The roles of the template are an example for the first node.
+    let text = template.replace(r#"roles = ["hello", "example"]"#, "roles = []");
     let text = recipient.map_or_else(|| text.clone(), |recipient| with_recipient(&text, recipient));
     site.folder.write(Site::node_name(name), text.as_bytes(), 0o644)?;
     Ok(path)
-}
-
-fn has_role(site: &Site, role: &str) -> bool {
-    site.roles.keys().any(|name| name.as_str() == role)
 }
 
 /// The text of a node file with this `recipient`.
@@ -176,6 +168,14 @@ fn fill(text: &str, id: &Name, node: &Name, keys: &GeneratedKeys, options: &Init
         .replace("@SIGNING@", &keys.signing_public)
         .replace("@BUILD_TIME@", &rfc3339(options.build_time))
         .replace("@LOGIN@", if options.open_consoles { "shell" } else { "off" })
+        .replace("@SSH@", &toml_lines(&options.ssh_keys))
+}
+
+/// Texts as the content of a TOML array: in one line if there are none, else a line for each.
+fn toml_lines(texts: &[String]) -> String {
+    let lines: String =
+        texts.iter().map(|text| format!("    {},\n", toml::Value::from(text.as_str()))).collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
 fn collect<'a>(dir: &'a Dir<'a>, out: &mut Vec<&'a include_dir::File<'a>>) {

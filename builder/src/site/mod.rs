@@ -28,6 +28,7 @@ mod role;
 mod search;
 mod settings;
 mod source;
+mod ssh_key;
 mod value;
 mod wanted_package;
 
@@ -51,11 +52,13 @@ pub use quantity::{Bytes, NotASize, SizeSpec, rfc3339, unix_seconds};
 pub use role::{Overlay, Role};
 pub use search::{FoundBy, FoundSite, SITE_VARIABLE, SiteSearchError, find_site};
 pub use settings::{BootPolicy, Console, Packages, Sizes};
+pub(crate) use ssh_key::is_login_key;
 pub use wanted_package::WantedPackage;
 
 use handoff::architecture::Architecture;
 use handoff::hardening::Hardening;
 use handoff::least_generation::LeastGeneration;
+use handoff::login::ConsoleLogin;
 use handoff::name::Name;
 use handoff::node_settings::ConfigureLimits;
 use handoff::rescue::RescuePolicy;
@@ -143,6 +146,12 @@ impl Site {
             name: name.to_owned(),
             known: Known::near(name, self.nodes.keys().map(Name::as_str)),
         })
+    }
+
+    /// Whether the site gives anyone a login on its nodes. An imported base may have users of its own.
+    #[must_use]
+    pub fn has_login(&self) -> bool {
+        !self.ssh_keys.is_empty() || self.console.login != ConsoleLogin::Off || !self.base.is_of_packages()
     }
 
     /// The lowest generations of seals that the systems of this site accept.

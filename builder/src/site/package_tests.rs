@@ -28,6 +28,7 @@ fn an_archive_is_reached_only_by_ways_that_fetch_bytes() {
 fn a_node_has_the_packages_of_the_site_of_its_roles_and_its_own() {
     let sample = Sample::new();
     add_node(&sample.load().unwrap(), &"beta".parse().unwrap(), None).unwrap();
+    sample.edit("nodes/beta.toml", "roles = []", "roles = [\"hello\", \"example\"]");
     let site = sample.load().unwrap();
     assert!(site.other_sets().is_empty() && site.packages.extra == PackageSet::default());
     sample.append("site.toml", "[packages]\nextra = [\"tree\"]\n");

@@ -44,7 +44,7 @@ fn rescue_can_be_commands_without_a_shell() {
     sample.edit(
         "site.toml",
         "console = \"off\"",
-        "access = \"commands\"\nssh-keys = [\"ssh-ed25519 AAAA a\"]",
+        "access = \"commands\"\nssh-keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA a\"]",
     );
     assert_eq!(sample.load().unwrap().rescue.access, RescueAccess::Commands);
     for (lines, problem) in [

@@ -2,6 +2,7 @@
 
 use super::error::SiteError;
 use super::source::Source;
+use super::ssh_key;
 use handoff::manifest::Required;
 use toml::Spanned;
 
@@ -27,12 +28,18 @@ pub(super) fn required(source: &Source, typed: &Spanned<String>) -> Result<Requi
     source.word("required", typed, &needs)
 }
 
+/// A line of `authorized_keys`.
 pub(super) fn ssh_key(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
-    let text = typed.get_ref();
-    if text.contains('\n') || text.split_ascii_whitespace().count() < 2 {
-        return Err(source.wrong("ssh-keys", typed, "one line of authorized_keys: type, key, comment"));
+    let line = typed.get_ref();
+    match ssh_key::parse(line) {
+        Ok(line) => Ok(line.to_owned()),
+        Err(problem) => Err(SiteError::WrongValue {
+            at: source.at(&typed.span()),
+            key: "ssh-keys",
+            value: problem.shown(line),
+            problem: problem.to_string(),
+        }),
     }
-    Ok(text.trim().to_owned())
 }
 
 /// Checks an age X25519 recipient: Bech32 with the prefix `age` (its checksum is checked where it is used).

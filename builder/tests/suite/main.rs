@@ -10,6 +10,7 @@ mod boot_chart;
 mod common;
 mod console;
 mod exit_codes;
+mod first_hour;
 mod hostile_inputs;
 mod json;
 mod keys;

@@ -308,7 +308,8 @@ mod tests {
             let config = folder.path().join("config");
             let (id, node) = ("lab".parse().unwrap(), "pi1".parse().unwrap());
             let made = issue_keys(&config, &id, Timestamp::from_unix(0), &Passphrases::default()).unwrap();
-            let options = InitOptions { build_time: 1_793_491_200, open_consoles: false };
+            let options =
+                InitOptions { build_time: 1_793_491_200, open_consoles: false, ssh_keys: Vec::new() };
             let site = init_site(&folder.path().join("site"), &id, &node, &made, &options).unwrap();
             let site = accept_new_site(site, &config, &Passphrases::default()).unwrap();
             let store = Store::at(&folder.path().join("store")).unwrap();

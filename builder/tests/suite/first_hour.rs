@@ -1,0 +1,110 @@
+//! What a new user sees first: a site that lets this user in, and a second node without the examples of the first.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA anna \"at\" home";
+
+struct NewUser(TempDir);
+
+impl NewUser {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    /// The output of a command, with the text of errors last; the exit code must be this one.
+    fn ends(&self, words: &[&str], code: i32) -> String {
+        let mut psyops = Command::new(env!("CARGO_BIN_EXE_psyops"));
+        psyops.args(words).current_dir(self.0.path()).stdin(Stdio::null()).env("HOME", self.0.path());
+        for (name, folder) in [("CONFIG", "config"), ("DATA", "data"), ("CACHE", "cache")] {
+            psyops.env(format!("XDG_{name}_HOME"), self.at(folder));
+        }
+        let output = psyops.output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert_eq!(output.status.code(), Some(code), "{words:?}\n{said}");
+        said
+    }
+}
+
+#[test]
+fn init_lets_the_public_keys_of_the_user_in_and_prints_which() {
+    let user = NewUser::new();
+    fs::create_dir(user.at(".ssh")).unwrap();
+    fs::write(user.at(".ssh/id_ed25519.pub"), format!("{KEY}\n")).unwrap();
+    fs::write(user.at(".ssh/old.pub"), "nonsense").unwrap();
+    let said = user.ends(&["init", "fleet", "--node", "pi1"], 0);
+    let line = format!("may log in as root over SSH: the key {}\n", user.at(".ssh/id_ed25519.pub").display());
+    assert!(said.contains(&line) && !said.contains("old.pub"), "{said}");
+    let site: toml::Table = fs::read_to_string(user.at("fleet/site.toml")).unwrap().parse().unwrap();
+    assert_eq!(site["admin"]["ssh-keys"], toml::Value::from(vec![KEY]));
+
+    let named = user.at("backup.pub");
+    fs::write(&named, KEY).unwrap();
+    let said = user.ends(&["init", "other", "--node", "pi1", "--ssh-key", "backup.pub", "--json"], 0);
+    let made: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(made["ssh_keys"], serde_json::json!(["backup.pub"]));
+    fs::write(&named, "nonsense").unwrap();
+    let said = user.ends(&["init", "third", "--node", "pi1", "--ssh-key", "backup.pub"], 65);
+    assert_eq!(
+        said,
+        "error: backup.pub is not a public SSH key\n  name a file that ssh-keygen made, with the ending .pub\n"
+    );
+    assert!(!user.at("third").exists() && !user.at("config/psyops/third").exists());
+}
+
+#[test]
+fn a_site_that_lets_no_one_in_says_so_until_someone_may_log_in() {
+    let user = NewUser::new();
+    let how = |site: &str| {
+        format!(
+            "in {site}, add the line of a file *.pub to ssh-keys under [admin], or under [console] set login = \"password\" with a password-hash, or login = \"shell\" for everyone at the console"
+        )
+    };
+    let said = user.ends(&["init", "fleet", "--node", "pi1", "--no-ssh-keys"], 0);
+    let line = format!("no one can log in to its nodes yet: {}\n", how("fleet/site.toml"));
+    assert!(said.contains(&line), "{said}");
+    // The build warns before it looks at the nodes.
+    let build = ["build-image", "--site", "fleet", "--node", "pi9"];
+    let said = user.ends(&build, 66);
+    let warning =
+        format!("warning: no one can log in to the nodes of the site fleet: {}\n", how("fleet/site.toml"));
+    assert!(said.starts_with(&warning), "{said}");
+    let file = user.at("fleet/site.toml");
+    let closed = fs::read_to_string(&file).unwrap();
+    for (from, to) in [
+        ("ssh-keys = []".to_owned(), format!("ssh-keys = ['{KEY}']")),
+        ("login = \"off\"".to_owned(), "login = \"shell\"".to_owned()),
+    ] {
+        assert!(closed.contains(&from), "{closed}");
+        fs::write(&file, closed.replace(&from, &to)).unwrap();
+        assert!(!user.ends(&build, 66).contains("warning"), "{to}");
+    }
+    // A line that no SSH server reads is a mistake, and not a key.
+    fs::write(&file, closed.replace("ssh-keys = []", "ssh-keys = [\"ssh-ed25519 AAAA you@laptop\"]"))
+        .unwrap();
+    let said = user.ends(&build, 65);
+    assert!(
+        said.contains("site.toml:17:13: ssh-keys = \"ssh-ed25519 AAAA you@laptop\": not a public SSH key"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_second_node_begins_without_the_roles_of_the_example() {
+    let user = NewUser::new();
+    user.ends(&["init", "fleet", "--node", "pi1"], 0);
+    user.ends(&["init", "fleet", "--node", "pi2"], 0);
+    let roles = |node: &str| {
+        let text = fs::read_to_string(user.at(&format!("fleet/nodes/{node}.toml"))).unwrap();
+        text.parse::<toml::Table>().unwrap()["roles"].clone()
+    };
+    assert_eq!(roles("pi1"), toml::Value::from(vec!["hello", "example"]));
+    assert_eq!(roles("pi2"), toml::Value::Array(Vec::new()));
+}
