@@ -111,6 +111,22 @@ impl InterfaceAddress {
     pub fn ip(&self) -> IpAddr {
         self.ip
     }
+
+    /// Whether another address is in the same network, so that it is reached without a gateway.
+    #[must_use]
+    pub fn is_neighbour_of(&self, other: IpAddr) -> bool {
+        let (own, other, bits) = match (self.ip, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (u128::from(own.to_bits()), u128::from(other.to_bits()), 32)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits(), other.to_bits(), 128),
+            _ => return false,
+        };
+        // A shift by all bits of the type has no result: a prefix of 0 bits is every network.
+        (own ^ other)
+            .checked_shr(u32::saturating_sub(bits, self.prefix.into()))
+            .is_none_or(|difference| difference == 0)
+    }
 }
 
 impl FromStr for InterfaceAddress {
@@ -164,6 +180,26 @@ mod tests {
         }
         for bad in ["", ".", "..", "sixteen-letters-", "a b", "a/b", "a:b", "ä", "a\n"] {
             assert_eq!(bad.parse::<CardName>(), Err(BadNetworkValue::CardName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn neighbours_are_in_the_network_of_the_prefix() {
+        for (address, other, is_neighbour) in [
+            ("192.0.2.10/24", "192.0.2.1", true),
+            ("192.0.2.10/24", "192.0.3.1", false),
+            ("192.0.2.10/31", "192.0.2.11", true),
+            ("192.0.2.10/31", "192.0.2.12", false),
+            ("192.0.2.10/32", "192.0.2.10", true),
+            ("192.0.2.10/32", "192.0.2.11", false),
+            ("192.0.2.10/0", "8.8.8.8", true),
+            ("2001:db8::1/64", "2001:db8::ffff", true),
+            ("2001:db8::1/64", "2001:db8:0:1::1", false),
+            ("2001:db8::1/0", "::", true),
+            ("::/0", "192.0.2.1", false),
+        ] {
+            let parsed: InterfaceAddress = address.parse().unwrap();
+            assert_eq!(parsed.is_neighbour_of(other.parse().unwrap()), is_neighbour, "{address} {other}");
         }
     }
 

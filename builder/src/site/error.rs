@@ -2,6 +2,7 @@
 
 use super::known::Known;
 use super::location::Location;
+use super::role_program::RoleProgramProblem;
 use super::wanted_package::WantedPackage;
 use crate::error::{Class, Classified};
 use crate::next_command::argument;
@@ -177,6 +178,26 @@ pub enum SiteError {
         /// The error from opening it.
         problem: io::Error,
     },
+    /// The program of a role cannot be started on a node.
+    #[error("the role {role} cannot run its program {path}: {problem}")]
+    RoleProgram {
+        /// The name of the role.
+        role: String,
+        /// The path of the program.
+        path: PathBuf,
+        /// Why it cannot be started.
+        problem: RoleProgramProblem,
+    },
+    /// A folder of a role from which no node would get a file.
+    #[error("{path}: the role {role} copies nothing from this folder; {known}")]
+    RoleFolder {
+        /// The name of the role.
+        role: String,
+        /// The path of the folder.
+        path: PathBuf,
+        /// The folders from which it copies.
+        known: Known,
+    },
     /// A file of the site for a node does not exist.
     #[error("{at}: {path} does not exist")]
     MissingSource {
@@ -204,6 +225,12 @@ impl Classified for SiteError {
                 let name: Name = name.parse().ok()?;
                 Some(format!("to add the node: psyops init {} --node {name}", argument(dir)))
             }
+            Self::RoleProgram { path, problem, .. } => Some(match problem {
+                RoleProgramProblem::Missing => "write the program, or correct command in role.toml".into(),
+                RoleProgramProblem::NotExecutable => format!("chmod +x {}", argument(path)),
+                RoleProgramProblem::CarriageReturn => format!("sed -i 's/\\r$//' {}", argument(path)),
+                RoleProgramProblem::NoInterpreter => "begin it with a line such as #!/bin/sh".into(),
+            }),
             _ => None,
         }
     }

@@ -5,19 +5,19 @@ use super::entry::SiteEntryKind;
 use super::error::SiteError;
 use super::folder::SiteFolder;
 use super::known::Known;
+use super::network::{TakenAddresses, cards};
 use super::package::PackageSet;
-use super::raw::{RawCard, RawFile, RawNode};
+use super::raw::{RawFile, RawNode};
 use super::role::Role;
 use super::source::Source;
 use super::value::{check_recipient, positive, required};
 use super::wanted_package::WantedPackage;
 use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use handoff::name::Name;
-use handoff::network::{Card, CardName};
+use handoff::network::Card;
 use handoff::paths;
 use handoff::variables::{PREDEFINED, is_predefined};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use toml::Spanned;
 
@@ -86,6 +86,7 @@ impl Node {
         file_name: &str,
         name: Name,
         against: Context<'_>,
+        taken: &mut TakenAddresses,
     ) -> Result<Self, SiteError> {
         let source = Source::read(folder, file_name)?;
         let raw: RawNode = source.parse()?;
@@ -99,13 +100,14 @@ impl Node {
             wanted.extend_from_slice(&role.packages);
         }
         wanted.extend(WantedPackage::read_all(&source, "packages", &raw.packages)?);
+        let network = cards(&source, &name, &raw.network, taken)?;
         Ok(Self {
             packages: PackageSet::of(&format!("node {name}"), &wanted)?,
             name,
             roles,
             wanted,
             variables: resolve_variables(&source, raw.variables)?,
-            network: resolve_network(&source, &raw.network)?,
+            network,
             least_generation: positive(&source, "least-serial", raw.least_generation, 0)?,
             recipient,
             files: resolve_files(&source, &raw.file, against)?,
@@ -163,30 +165,6 @@ fn resolve_variables(
         }
         None => Ok(typed.into_iter().map(|(name, value)| (name.into_inner(), value)).collect()),
     }
-}
-
-fn resolve_network(source: &Source, typed: &[RawCard]) -> Result<Vec<Card>, SiteError> {
-    let mut cards: Vec<Card> = Vec::new();
-    for raw in typed {
-        let name: CardName = source.value("name", &raw.name)?;
-        if cards.iter().any(|card| card.name == name) {
-            return Err(source.wrong("name", &raw.name, "two cards have this name"));
-        }
-        let address = |typed: &Spanned<String>| source.value::<IpAddr>("address", typed);
-        cards.push(Card {
-            name,
-            mac: raw.mac.as_ref().map(|typed| source.value("mac", typed)).transpose()?,
-            dhcp: raw.dhcp,
-            addresses: raw
-                .addresses
-                .iter()
-                .map(|typed| source.value("addresses", typed))
-                .collect::<Result<_, _>>()?,
-            gateway: raw.gateway.as_ref().map(address).transpose()?,
-            dns: raw.dns.iter().map(address).collect::<Result<_, _>>()?,
-        });
-    }
-    Ok(cards)
 }
 
 fn resolve_files(

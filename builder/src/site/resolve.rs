@@ -7,6 +7,7 @@ use super::error::SiteError;
 use super::folder::SiteFolder;
 use super::hardening::hardening;
 use super::known::Known;
+use super::network::TakenAddresses;
 use super::node::{Context, Node};
 use super::overlay::OverlayManifest;
 use super::package::PackageSet;
@@ -54,12 +55,12 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
     let extra = WantedPackage::read_all(&source, "extra", &raw.packages.extra)?;
     let base = base(&source, raw.base.as_ref(), &raw.packages.extra)?;
     let takes_packages = base.is_of_packages();
-    let mut nodes = BTreeMap::new();
+    let (mut nodes, mut addresses) = (BTreeMap::new(), TakenAddresses::default());
     let all_nodes = folder.folder(NODES);
     for (name, file_name) in named_entries(&all_nodes, Some("toml"))? {
         let (site, required) = (&folder, boot.required);
         let context = Context { site, roles: &roles, extra: &extra, takes_packages, required };
-        nodes.insert(name.clone(), Node::read(&all_nodes, &file_name, name, context)?);
+        nodes.insert(name.clone(), Node::read(&all_nodes, &file_name, name, context, &mut addresses)?);
     }
     let build_time = unix_seconds(raw.build_time.get_ref()).ok_or_else(|| {
         source.wrong(

@@ -3,6 +3,7 @@
 use super::error::SiteError;
 use super::folder::SiteFolder;
 use super::overlay::OverlayManifest;
+use super::role_content;
 use super::source::Source;
 use super::wanted_package::WantedPackage;
 use handoff::name::Name;
@@ -48,6 +49,7 @@ impl Role {
             None => Vec::new(),
             Some(source) => WantedPackage::read_all(source, "packages", &settings.packages)?,
         };
+        role_content::check(dir, &name, &settings.action)?;
         Ok(Self { name, dir: dir.clone(), stage: settings.stage, action: settings.action, packages })
     }
 }

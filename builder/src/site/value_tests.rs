@@ -123,7 +123,7 @@ fn each_wrong_value_of_a_node_is_refused() {
         ("[[network]]\nname = \"b\"\nmac = \"52:54\"\n".to_owned(), "mac"),
         ("[[network]]\nname = \"b\"\naddresses = [\"192.0.2.1\"]\n".to_owned(), "addresses"),
         ("[[network]]\nname = \"b\"\naddresses = [\"192.0.2.1/33\"]\n".to_owned(), "addresses"),
-        ("[[network]]\nname = \"b\"\ngateway = \"here\"\n".to_owned(), "address"),
+        ("[[network]]\nname = \"b\"\ngateway = \"here\"\n".to_owned(), "gateway"),
         ("[[file]]\npath = \"x\"\n".to_owned(), "path"),
         (format!("{file}secret = \"y\"\n"), "path"),
         (format!("{file}{file}"), "path"),
