@@ -48,6 +48,7 @@ fn own(command: &str) -> &'static [Meaning] {
     match command {
         "flash" => &[(0, "written and read back"), (65, "the image is damaged; nothing was written")],
         "run" | "demo" => BOOT,
+        "check" => &[(0, "no mistakes"), (65, "mistakes, all of which are listed")],
         "diff" => &[(0, "both are the same"), (1, "they differ"), (65, "not an image, or a damaged one")],
         "verify" => &[
             (0, "whole, and current if --site is given"),

@@ -5,6 +5,7 @@
 pub mod boot_chart;
 pub mod build_image;
 pub mod cat;
+pub mod check;
 pub mod credential_args;
 pub mod demo;
 pub mod diff;
@@ -49,6 +50,7 @@ use std::process::ExitCode;
     version,
     after_help = "Examples:
   psyops init fleet --node pi1                 make a site with one node
+  psyops check --site fleet                    list all mistakes in its files
   psyops build-image --site fleet --node pi1   build its image, pi1.img
   psyops run pi1.img                           boot it in QEMU
   psyops flash pi1.img /dev/sdX --site fleet   write it to a stick
@@ -65,6 +67,7 @@ pub struct Psyops {
 #[derive(Debug, Subcommand)]
 enum PsyopsCommand {
     Init(init::InitArgs),
+    Check(check::CheckArgs),
     BuildImage(build_image::BuildImageArgs),
     Mksecrets(mksecrets::MksecretsArgs),
     Seal(seal::SealArgs),
@@ -100,6 +103,9 @@ impl Psyops {
     pub fn run(self) -> ExitCode {
         match self.command {
             PsyopsCommand::Init(args) => finish(init::run(&args)),
+            PsyopsCommand::Check(args) => {
+                finish_code(check::run(&args).map(|output| (output.to_string(), output.exit_code())))
+            }
             PsyopsCommand::BuildImage(args) => {
                 let args = args.with_details_if(self.log.verbose > 0);
                 finish_code(

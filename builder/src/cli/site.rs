@@ -15,7 +15,8 @@ pub fn load_locked_site(named: Option<&Path>) -> Result<LockedSite, Error> {
     Ok(LockedSite::load(&find(named)?)?)
 }
 
-fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
+/// The folder of that site.
+pub fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
     let found = find_site(named)?;
     match found.by {
         FoundBy::Option => {}

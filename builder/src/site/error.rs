@@ -208,6 +208,28 @@ pub enum SiteError {
     },
 }
 
+impl SiteError {
+    /// The position in a file, for mistakes that have one.
+    #[must_use]
+    pub fn place(&self) -> Option<&Location> {
+        match self {
+            Self::Syntax { at, .. }
+            | Self::UnknownKey { at, .. }
+            | Self::MissingKey { at, .. }
+            | Self::WrongType { at, .. }
+            | Self::UnknownWord { at, .. }
+            | Self::WrongValue { at, .. }
+            | Self::ActionWithoutEffect { at, .. }
+            | Self::UnknownRole { at, .. }
+            | Self::UnknownOverlay { at, .. }
+            | Self::UnusableSource { at, .. }
+            | Self::MissingSource { at, .. } => Some(at),
+            Self::TwoVersions { package, .. } => Some(&package.at),
+            _ => None,
+        }
+    }
+}
+
 impl Classified for SiteError {
     fn own_class(&self) -> Option<Class> {
         Some(match self {

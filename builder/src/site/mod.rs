@@ -21,6 +21,7 @@ mod node;
 mod number;
 mod overlay;
 mod package;
+mod problems;
 mod quantity;
 mod raw;
 mod rescue;
@@ -136,6 +137,11 @@ pub struct Site {
 impl Site {
     /// Reads the site in `dir`, with all its files.
     pub fn load(dir: &Path) -> Result<Self, SiteError> {
+        Self::check(dir).map_err(|mut problems| problems.swap_remove(0))
+    }
+
+    /// The same; the errors are all mistakes in its files, at least one.
+    pub fn check(dir: &Path) -> Result<Self, Vec<SiteError>> {
         let _span = info_span!("site", dir = %dir.display()).entered();
         resolve::load(dir)
     }

@@ -7,6 +7,7 @@ use super::folder::SiteFolder;
 use super::known::Known;
 use super::network::{TakenAddresses, cards};
 use super::package::PackageSet;
+use super::problems::Problems;
 use super::raw::{RawFile, RawNode};
 use super::role::Role;
 use super::source::Source;
@@ -80,37 +81,44 @@ pub(super) struct Context<'a> {
 }
 
 impl Node {
-    /// Reads `nodes/NAME.toml` of a site.
+    /// Reads `nodes/NAME.toml` of a site; `None` after a mistake in it.
     pub(super) fn read(
         folder: &SiteFolder,
         file_name: &str,
         name: Name,
         against: Context<'_>,
         taken: &mut TakenAddresses,
-    ) -> Result<Self, SiteError> {
-        let source = Source::read(folder, file_name)?;
-        let raw: RawNode = source.parse()?;
-        let roles = resolve_roles(&source, &raw.roles, against.roles)?;
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let source = problems.take(Source::read(folder, file_name))?;
+        let raw: RawNode = problems.take(source.parse())?;
+        let roles = problems.take(resolve_roles(&source, &raw.roles, against.roles));
         if !against.takes_packages {
-            refuse_packages(&source, &raw, against.roles)?;
+            problems.take(refuse_packages(&source, &raw, against.roles));
         }
-        let recipient = raw.recipient.map(|typed| check_recipient(&source, &typed)).transpose()?;
+        let recipient =
+            problems.take(raw.recipient.map(|typed| check_recipient(&source, &typed)).transpose());
+        let own = problems.take(WantedPackage::read_all(&source, "packages", &raw.packages));
+        let network = problems.take(cards(&source, &name, &raw.network, taken));
+        let variables = problems.take(resolve_variables(&source, raw.variables));
+        let least_generation = problems.take(positive(&source, "least-serial", raw.least_generation, 0));
+        let files = problems.take(resolve_files(&source, &raw.file, against));
+        let roles = roles?;
         let mut wanted = against.extra.to_vec();
         for role in roles.iter().filter_map(|name| against.roles.get(name)) {
             wanted.extend_from_slice(&role.packages);
         }
-        wanted.extend(WantedPackage::read_all(&source, "packages", &raw.packages)?);
-        let network = cards(&source, &name, &raw.network, taken)?;
-        Ok(Self {
-            packages: PackageSet::of(&format!("node {name}"), &wanted)?,
+        wanted.extend(own?);
+        Some(Self {
+            packages: problems.take(PackageSet::of(&format!("node {name}"), &wanted))?,
             name,
             roles,
             wanted,
-            variables: resolve_variables(&source, raw.variables)?,
-            network,
-            least_generation: positive(&source, "least-serial", raw.least_generation, 0)?,
-            recipient,
-            files: resolve_files(&source, &raw.file, against)?,
+            variables: variables?,
+            network: network?,
+            least_generation: least_generation?,
+            recipient: recipient?,
+            files: files?,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The second layer of `site.toml`: from the typed values to their meaning.
 
-use super::base::base;
+use super::base::{Base, base};
 use super::boot::boot;
 use super::entry::SiteEntryKind;
 use super::error::SiteError;
@@ -11,6 +11,7 @@ use super::network::TakenAddresses;
 use super::node::{Context, Node};
 use super::overlay::OverlayManifest;
 use super::package::PackageSet;
+use super::problems::Problems;
 use super::quantity::unix_seconds;
 use super::raw::{RawConfigure, RawConsole, RawPackages, RawSite, RawSizes};
 use super::rescue::rescue;
@@ -22,6 +23,7 @@ use super::wanted_package::WantedPackage;
 use super::{NODES, OVERLAYS, ROLES, SITE_FILE, Site};
 use handoff::architecture::Architecture;
 use handoff::login::{BadConsoleLogin, BadCryptHash, ConsoleLogin};
+use handoff::manifest::Required;
 use handoff::name::Name;
 use handoff::node_settings::{ConfigureLimits, DEFAULT_DEADLINE, DEFAULT_RETRIES};
 use keys::signature::PublicKey;
@@ -31,8 +33,16 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use toml::Spanned;
 
-/// Reads all files in `dir`.
-pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
+/// Reads all files in `dir`; the errors are all that is wrong in them.
+pub(super) fn load(dir: &Path) -> Result<Site, Vec<SiteError>> {
+    let (folder, source, raw) = open(dir).map_err(|problem| vec![problem])?;
+    let mut problems = Problems::default();
+    let site = resolve(dir, folder, &source, raw, &mut problems);
+    problems.end(site)
+}
+
+/// The folder of a site, and `site.toml` as it was typed.
+fn open(dir: &Path) -> Result<(SiteFolder, Source, RawSite), SiteError> {
     let not_a_site = || SiteError::NotASite { dir: dir.to_owned() };
     let folder = match SiteFolder::open(dir) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -41,60 +51,106 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         other => other.map_err(|source| SiteError::Read { path: dir.to_owned(), source })?,
     };
     let source = Source::read_if_there(&folder, SITE_FILE)?.ok_or_else(not_a_site)?;
-    let raw: RawSite = source.parse()?;
-    let architecture = match &raw.architecture {
-        None => Architecture::DEFAULT,
-        Some(typed) => source.word("architecture", typed, &Architecture::ALL.map(|row| (row.name, row)))?,
+    let raw = source.parse()?;
+    Ok((folder, source, raw))
+}
+
+/// The site; `None` after a mistake in `site.toml`. Mistakes in other files leave a node or role out.
+fn resolve(
+    dir: &Path,
+    folder: SiteFolder,
+    source: &Source,
+    raw: RawSite,
+    problems: &mut Problems,
+) -> Option<Site> {
+    let architecture = problems.take(match &raw.architecture {
+        None => Ok(Architecture::DEFAULT),
+        Some(typed) => source.word("architecture", typed, &Architecture::ALL.map(|row| (row.name, row))),
+    });
+    let roles = read_roles(&folder.folder(ROLES), problems);
+    let boot = problems.take(boot(source, raw.boot));
+    let extra = problems.take(WantedPackage::read_all(source, "extra", &raw.packages.extra));
+    let base = problems.take(base(source, raw.base.as_ref(), &raw.packages.extra));
+    let context = Context {
+        site: &folder,
+        roles: &roles,
+        extra: extra.as_deref().unwrap_or_default(),
+        takes_packages: base.as_ref().is_none_or(Base::is_of_packages),
+        required: boot.as_ref().map_or(Required::Boot, |boot| boot.required),
     };
-    let mut roles = BTreeMap::new();
-    let all_roles = folder.folder(ROLES);
-    for (name, file_name) in named_entries(&all_roles, None)? {
-        roles.insert(name.clone(), Role::read(&all_roles.folder(file_name), name)?);
-    }
-    let boot = boot(&source, raw.boot)?;
-    let extra = WantedPackage::read_all(&source, "extra", &raw.packages.extra)?;
-    let base = base(&source, raw.base.as_ref(), &raw.packages.extra)?;
-    let takes_packages = base.is_of_packages();
-    let (mut nodes, mut addresses) = (BTreeMap::new(), TakenAddresses::default());
-    let all_nodes = folder.folder(NODES);
-    for (name, file_name) in named_entries(&all_nodes, Some("toml"))? {
-        let (site, required) = (&folder, boot.required);
-        let context = Context { site, roles: &roles, extra: &extra, takes_packages, required };
-        nodes.insert(name.clone(), Node::read(&all_nodes, &file_name, name, context, &mut addresses)?);
-    }
-    let build_time = unix_seconds(raw.build_time.get_ref()).ok_or_else(|| {
+    let nodes = read_nodes(&folder.folder(NODES), context, problems);
+    let build_time = problems.take(unix_seconds(raw.build_time.get_ref()).ok_or_else(|| {
         source.wrong(
             "build-time",
             &raw.build_time,
             "a time has date, time and offset, as in 2026-11-01T00:00:00Z",
         )
-    })?;
-    let admin_recipients = keys_of(&source, "recipients", &raw.admin.recipients, check_recipient)?;
-    let signing_keys = keys_of(&source, "keys", &raw.signing.keys, signing_key)?;
-    Ok(Site {
+    }));
+    let admin_recipients =
+        problems.take(keys_of(source, "recipients", &raw.admin.recipients, check_recipient));
+    let signing_keys = problems.take(keys_of(source, "keys", &raw.signing.keys, signing_key));
+    let id = problems.take(source.value("id", &raw.id));
+    let release = problems.take(source.value("release", &raw.release));
+    let least_generation = problems.take(positive(source, "least-serial", raw.least_generation, 0));
+    let packages = match (architecture, &extra) {
+        (Some(architecture), Some(extra)) => {
+            problems.take(packages(source, architecture, raw.packages, extra))
+        }
+        _ => None,
+    };
+    let sizes = problems.take(sizes(source, &raw.sizes));
+    let console = architecture.and_then(|row| problems.take(console(source, row, raw.console)));
+    let rescue = problems.take(rescue(source, raw.rescue));
+    let ssh_keys: Vec<_> =
+        raw.admin.ssh_keys.iter().filter_map(|typed| problems.take(ssh_key(source, typed))).collect();
+    let configure = problems.take(configure(source, &raw.configure));
+    let overlays = problems.take(overlays(source, &raw.overlays, &folder.folder(OVERLAYS)));
+    let hardening = problems.take(hardening(source, &raw.hardening));
+    Some(Site {
         dir: dir.to_owned(),
-        id: source.value("id", &raw.id)?,
-        release: source.value("release", &raw.release)?,
+        id: id?,
+        release: release?,
         security_epoch: raw.security_epoch,
-        least_generation: positive(&source, "least-serial", raw.least_generation, 0)?,
-        build_time,
-        architecture,
-        base,
-        packages: packages(&source, architecture, raw.packages, &extra)?,
-        sizes: sizes(&source, &raw.sizes)?,
-        boot,
-        console: console(&source, architecture, raw.console)?,
-        rescue: rescue(&source, raw.rescue)?,
-        admin_recipients,
-        signing_keys,
-        ssh_keys: raw.admin.ssh_keys.iter().map(|typed| ssh_key(&source, typed)).collect::<Result<_, _>>()?,
-        configure: configure(&source, &raw.configure)?,
-        overlays: overlays(&source, &raw.overlays, &folder.folder(OVERLAYS))?,
+        least_generation: least_generation?,
+        build_time: build_time?,
+        architecture: architecture?,
+        base: base?,
+        packages: packages?,
+        sizes: sizes?,
+        boot: boot?,
+        console: console?,
+        rescue: rescue?,
+        admin_recipients: admin_recipients?,
+        signing_keys: signing_keys?,
+        ssh_keys,
+        configure: configure?,
+        overlays: overlays?,
         folder,
-        hardening: hardening(&source, &raw.hardening)?,
+        hardening: hardening?,
         roles,
         nodes,
     })
+}
+
+/// The roles. One with a mistake is there without settings, so that nodes with it are not wrong as well.
+fn read_roles(all: &SiteFolder, problems: &mut Problems) -> BTreeMap<Name, Role> {
+    let entries = problems.take(named_entries(all, None)).unwrap_or_default();
+    let read = |(name, file_name): (Name, String)| {
+        let dir = all.folder(file_name);
+        let role = problems.take(Role::read(&dir, name.clone()));
+        (name.clone(), role.unwrap_or_else(|| Role::without_settings(dir, name)))
+    };
+    entries.into_iter().map(read).collect()
+}
+
+fn read_nodes(all: &SiteFolder, context: Context<'_>, problems: &mut Problems) -> BTreeMap<Name, Node> {
+    let entries = problems.take(named_entries(all, Some("toml"))).unwrap_or_default();
+    let mut addresses = TakenAddresses::default();
+    let read = |(name, file_name): (Name, String)| {
+        let node = Node::read(all, &file_name, name.clone(), context, &mut addresses, problems)?;
+        Some((name, node))
+    };
+    entries.into_iter().filter_map(read).collect()
 }
 
 /// The usable entries of a folder, sorted: folders, or files with `extension`. Hidden entries belong to other tools.

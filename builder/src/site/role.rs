@@ -36,6 +36,12 @@ pub struct Overlay {
 }
 
 impl Role {
+    /// A role whose settings are not known.
+    pub(super) fn without_settings(dir: SiteFolder, name: Name) -> Self {
+        let RoleSettings { stage, action, .. } = RoleSettings::default();
+        Self { name, dir, stage, action, packages: Vec::new() }
+    }
+
     /// Reads `roles/NAME/role.toml`; a role without it installs its files in the configure stage.
     pub(super) fn read(dir: &SiteFolder, name: Name) -> Result<Self, SiteError> {
         let source = Source::read_if_there(dir, "role.toml")?;

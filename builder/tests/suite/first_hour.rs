@@ -108,3 +108,67 @@ fn a_second_node_begins_without_the_roles_of_the_example() {
     assert_eq!(roles("pi1"), toml::Value::from(vec!["hello", "example"]));
     assert_eq!(roles("pi2"), toml::Value::Array(Vec::new()));
 }
+
+#[test]
+fn check_lists_the_mistakes_of_all_files_at_once() {
+    let user = NewUser::new();
+    user.ends(&["init", "fleet", "--node", "pi1", "--no-ssh-keys"], 0);
+    for node in ["pi2", "pi3"] {
+        user.ends(&["init", "fleet", "--node", node], 0);
+    }
+    let said = user.ends(&["check", "--site", "fleet"], 0);
+    assert!(said.starts_with("warning: no one can log in to the nodes: in fleet/site.toml, "), "{said}");
+    assert!(said.ends_with("no mistakes in the site fleet (fleet): 3 nodes, 2 roles\n"), "{said}");
+
+    let edit = |file: &str, from: &str, to: &str| {
+        let path = user.at("fleet").join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from} is not in {text}");
+        fs::write(path, text.replacen(from, to, 1)).unwrap();
+    };
+    edit("site.toml", "release = \"1\"", "release = \"\"");
+    edit("site.toml", "ssh-keys = []", "ssh-keys = [\"no key\", \"another\"]");
+    edit(
+        "nodes/pi2.toml",
+        "roles = []",
+        "roles = [\"helo\"]\nleast-serial = 0\n[[network]]\nname = \"a/b\"\n",
+    );
+    edit("nodes/pi3.toml", "roles = []", "rolls = []");
+    fs::remove_file(user.at("fleet/roles/example/run.sh")).unwrap();
+    let said = user.ends(&["check", "--site", "fleet", "--json"], 65);
+    let result: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let found: Vec<_> = result["mistakes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|mistake| {
+            let file = mistake["file"].as_str().unwrap_or_default().to_owned();
+            (file, mistake["line"].as_u64().unwrap_or(0), mistake["message"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    let expected = [
+        ("", 0, "the role example cannot run its program fleet/roles/example/run.sh: there is no such file"),
+        ("fleet/nodes/pi2.toml", 3, "the site has no role \"helo\""),
+        ("fleet/nodes/pi2.toml", 6, "name = \"a/b\""),
+        ("fleet/nodes/pi2.toml", 4, "least-serial = \"0\": it must be at least 1"),
+        ("fleet/nodes/pi3.toml", 3, "unknown key \"rolls\"; did you mean \"roles\"?"),
+        ("fleet/site.toml", 4, "release = \"\""),
+        ("fleet/site.toml", 17, "ssh-keys = \"no key\""),
+        ("fleet/site.toml", 17, "ssh-keys = \"another\""),
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for ((file, line, message), (in_file, in_line, text)) in found.iter().zip(expected) {
+        assert_eq!((file.as_str(), *line), (in_file, in_line), "{message}");
+        assert!(message.contains(text), "{message}");
+    }
+    assert_eq!((&result["site"], &result["nodes"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+
+    let said = user.ends(&["check", "--site", "fleet"], 65);
+    assert!(said.contains("\n  write the program, or correct command in role.toml\n"), "{said}");
+    assert!(said.ends_with("8 mistakes in the site in fleet\n"), "{said}");
+    // Other commands stop at the first one.
+    let said = user.ends(&["seal", "--site", "fleet", "--all"], 65);
+    assert!(said.starts_with("error: the role example cannot run its program "), "{said}");
+    let said = user.ends(&["check", "--site", "nowhere"], 66);
+    assert!(said.starts_with("error: nowhere is not a site"), "{said}");
+}

@@ -126,9 +126,10 @@ pub(crate) fn prepared_home() -> TempDir {
 }
 
 /// The commands that need no packages, in an order in which they work, and their input.
-pub(crate) const SITE_RUNS: [(&str, &str); 15] = [
+pub(crate) const SITE_RUNS: [(&str, &str); 16] = [
     ("init", "init site --id lab --node pi1"),
     ("init", "init site --node pi2"),
+    ("check", "check --site site"),
     ("keys status", "keys status --site site"),
     ("keys passphrase", "keys passphrase --remove --site site"),
     ("trust show", "trust show --site site"),
