@@ -77,7 +77,7 @@ fn make_default_site(data: &Path, config: &Path) -> Result<PathBuf, DefaultSiteE
         let name: Name = DEFAULT_NAME.parse()?;
         let passphrases = Passphrases::default();
         let keys = issue_keys(config, &name, Timestamp::from_unix(BUILD_TIME), &passphrases)?;
-        let options = InitOptions { build_time: BUILD_TIME, open_consoles: true, ssh_keys: Vec::new() };
+        let options = InitOptions { build_time: BUILD_TIME, open_consoles: true, ..InitOptions::default() };
         let site = init_site(&made, &name, &name, &keys, &options)?;
         accept_new_site(site, config, &passphrases).map_err(Box::new)?;
         fs::rename(&made, &dir).map_err(folder)?;

@@ -8,8 +8,9 @@ use crate::login_keys::{self, LoginKey};
 use crate::next_command::{note_site, with_site};
 use crate::secrets::credentials::accept_new_site;
 use crate::secrets::issue::issue_keys;
+use crate::secrets::key_file::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE};
 use crate::secrets::trust::SiteAndKeys;
-use crate::site::{InitOptions, LockedSite, SITE_FILE, add_node, can_hold_a_site, init_site};
+use crate::site::{Base, InitOptions, LockedSite, SITE_FILE, add_node, can_hold_a_site, init_site};
 use clap::Args;
 use handoff::name::Name;
 use handoff::shown::Shown;
@@ -27,6 +28,7 @@ const FIRST_NODE: &str = "node1";
 #[command(after_help = "Examples:
   psyops init fleet --node pi1      a new site with one node
   psyops init fleet --node pi2      another node in the same site
+  psyops init lab --base debian     a site whose nodes run Debian with systemd
 
 Writes the site's files into DIR, and new private keys into $XDG_CONFIG_HOME/psyops/ID (by default
 ~/.config/psyops/ID). Keep a copy of the keys: without them no seal can be made.")]
@@ -39,6 +41,9 @@ pub struct InitArgs {
     /// The site's id (default: the folder's name)
     #[arg(long, value_name = "NAME")]
     pub id: Option<Name>,
+    /// The base system; others can be written into site.toml
+    #[arg(long, value_enum, default_value_t)]
+    pub base: NewBase,
     /// A public SSH key that may log in to the nodes; can be repeated (default: those in ~/.ssh)
     #[arg(long, value_name = "FILE", conflicts_with = "no_ssh_keys")]
     pub ssh_key: Vec<PathBuf>,
@@ -51,6 +56,16 @@ pub struct InitArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// The bases that need nothing but packages.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub enum NewBase {
+    /// Kernel, busybox and SSH.
+    #[default]
+    Micro,
+    /// A small Debian with systemd.
+    Debian,
 }
 
 /// The result of `init`, and how to print it.
@@ -71,6 +86,8 @@ enum Made {
         node: Name,
         /// The folder of its private keys.
         keys: PathBuf,
+        /// Whether these keys were there before.
+        has_old_keys: bool,
         /// The files with the SSH keys that may log in.
         ssh_keys: Vec<PathBuf>,
     },
@@ -146,12 +163,19 @@ fn make(args: &InitArgs) -> Result<Made, Error> {
     let now = now();
     let config = Folder::Config.of_psyops()?;
     let passphrases = args.passphrase.passphrases();
+    let own_keys = config.join(id.as_str());
+    let has_old_keys =
+        [ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE].iter().any(|file| own_keys.join(file).exists());
     let keys = issue_keys(&config, &id, Timestamp::from_unix(now), &passphrases)?;
     let (paths, ssh_keys) = login_keys.into_iter().map(|LoginKey { path, line }| (path, line)).unzip();
-    let options = InitOptions { build_time: now, open_consoles: false, ssh_keys };
+    let base = match args.base {
+        NewBase::Micro => Base::Micro,
+        NewBase::Debian => Base::Debian,
+    };
+    let options = InitOptions { build_time: now, open_consoles: false, ssh_keys, base: Some(base) };
     let site = init_site(&args.dir, &id, &node, &keys, &options)?;
     let site = accept_new_site(site, &config, &passphrases)?;
-    Ok(Made::Site { site: Box::new(site), node, keys: config.join(id.as_str()), ssh_keys: paths })
+    Ok(Made::Site { site: Box::new(site), node, keys: own_keys, has_old_keys, ssh_keys: paths })
 }
 
 fn login_keys(args: &InitArgs) -> Result<Vec<LoginKey>, Error> {
@@ -183,13 +207,13 @@ fn now() -> u64 {
 impl Made {
     fn to_json(&self) -> serde_json::Value {
         match self {
-            Self::Site { site, node, keys, ssh_keys } => {
+            Self::Site { site, node, keys, has_old_keys, ssh_keys } => {
                 let (site, dir) = (site.id.to_string(), site.dir.display().to_string());
                 let keys = keys.display().to_string();
                 let ssh_keys: Vec<_> = ssh_keys.iter().map(|path| path.display().to_string()).collect();
                 json!({
                     "format": 1, "site": site, "dir": dir, "node": node.to_string(), "keys": keys,
-                    "ssh_keys": ssh_keys,
+                    "has_old_keys": has_old_keys, "ssh_keys": ssh_keys,
                 })
             }
             Self::Node { node, file } => {
@@ -208,18 +232,22 @@ impl fmt::Display for InitOutput {
 impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Site { site, node, keys, ssh_keys } => {
+            Self::Site { site, node, keys, has_old_keys, ssh_keys } => {
                 writeln!(
                     f,
                     "made the site {} with the node {node} in {}",
                     site.id,
                     Shown(site.dir.display())
                 )?;
-                writeln!(
-                    f,
-                    "its private keys are in {}: keep a copy in a safe place",
-                    Shown(keys.display())
-                )?;
+                let keys = Shown(keys.display());
+                if *has_old_keys {
+                    writeln!(
+                        f,
+                        "it has the private keys that were in {keys} before: another site with this id has the same ones"
+                    )?;
+                } else {
+                    writeln!(f, "its private keys are in {keys}: keep a copy in a safe place")?;
+                }
                 for path in ssh_keys {
                     writeln!(f, "may log in as root over SSH: the key {}", Shown(path.display()))?;
                 }

@@ -237,7 +237,8 @@ mod tests {
             admin_recipient: format!("age1{}", "q".repeat(58)),
             signing_public: format!("RW{}", "Q".repeat(54)),
         };
-        let options = InitOptions { build_time: 1_793_491_200, open_consoles: false, ssh_keys: Vec::new() };
+        let options =
+            InitOptions { build_time: 1_793_491_200, open_consoles: false, ..InitOptions::default() };
         init_site(folder, &"lab".parse().unwrap(), &"alpha".parse().unwrap(), &keys, &options).unwrap();
         Site::load(folder).unwrap()
     }

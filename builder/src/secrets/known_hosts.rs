@@ -160,7 +160,8 @@ mod tests {
         let id = "home".parse().unwrap();
         let config = folder.path().join("config");
         let keys = issue_keys(&config, &id, Timestamp::from_unix(0), &Passphrases::default()).unwrap();
-        let options = InitOptions { build_time: 1_700_000_000, open_consoles: false, ssh_keys: Vec::new() };
+        let options =
+            InitOptions { build_time: 1_700_000_000, open_consoles: false, ..InitOptions::default() };
         let dir = folder.path().join("site");
         init_site(&dir, &id, &"a".parse().unwrap(), &keys, &options).unwrap();
         let node = |addresses: &str| format!("[[network]]\nname = \"eth0\"\naddresses = [{addresses}]\n");

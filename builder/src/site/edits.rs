@@ -98,7 +98,8 @@ mod tests {
             admin_recipient: keys::issue::identity_file::generate().recipient().to_string(),
             signing_public: format!("RW{}", "Q".repeat(54)),
         };
-        let options = InitOptions { build_time: 1_793_491_200, open_consoles: false, ssh_keys: Vec::new() };
+        let options =
+            InitOptions { build_time: 1_793_491_200, open_consoles: false, ..InitOptions::default() };
         (init_site(folder, &id, &node, &keys, &options).unwrap(), node)
     }
 

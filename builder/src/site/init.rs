@@ -3,6 +3,7 @@
 //! The files of a new site are written one by one, with `site.toml` last, so an interrupted site does not count as one.
 //! If the folder has any other entry than `.git`, nothing is written.
 
+use super::base::Base;
 use super::edit::with_key;
 use super::folder::SiteFolder;
 use super::quantity::rfc3339;
@@ -29,7 +30,7 @@ pub struct GeneratedKeys {
 }
 
 /// Further settings of a new site.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InitOptions {
     /// The value for its `build-time`, in seconds since 1970.
     pub build_time: u64,
@@ -37,6 +38,8 @@ pub struct InitOptions {
     pub open_consoles: bool,
     /// Lines of `authorized_keys`: who may log in as root over SSH.
     pub ssh_keys: Vec<String>,
+    /// The base of its nodes; `None` for the default.
+    pub base: Option<Base>,
 }
 
 /// Why a site or a node could not be made.
@@ -169,6 +172,7 @@ fn fill(text: &str, id: &Name, node: &Name, keys: &GeneratedKeys, options: &Init
         .replace("@BUILD_TIME@", &rfc3339(options.build_time))
         .replace("@LOGIN@", if options.open_consoles { "shell" } else { "off" })
         .replace("@SSH@", &toml_lines(&options.ssh_keys))
+        .replace("@BASE@", &options.base.as_ref().unwrap_or(&Base::Micro).to_string())
 }
 
 /// Texts as the content of a TOML array: in one line if there are none, else a line for each.

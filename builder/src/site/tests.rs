@@ -11,7 +11,7 @@ use tempfile::TempDir;
 const ADMIN: &str = "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq";
 
 fn options() -> InitOptions {
-    InitOptions { build_time: 1_793_491_200, open_consoles: false, ssh_keys: Vec::new() }
+    InitOptions { build_time: 1_793_491_200, open_consoles: false, ..InitOptions::default() }
 }
 
 pub(super) fn keys() -> GeneratedKeys {

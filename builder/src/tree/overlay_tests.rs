@@ -16,7 +16,8 @@ impl Sample {
             admin_recipient: format!("age1{}", "q".repeat(58)),
             signing_public: format!("RW{}", "Q".repeat(54)),
         };
-        let options = InitOptions { build_time: 1_793_491_200, open_consoles: false, ssh_keys: Vec::new() };
+        let options =
+            InitOptions { build_time: 1_793_491_200, open_consoles: false, ..InitOptions::default() };
         let dir = folder.path();
         init_site(dir, &"lab".parse().unwrap(), &"alpha".parse().unwrap(), &keys, &options).unwrap();
         let text = fs::read_to_string(dir.join("site.toml")).unwrap();

@@ -30,7 +30,8 @@ impl SiteFixture {
             admin_recipient: admin.recipient().to_string(),
             signing_public: key.public().as_str().to_owned(),
         };
-        let options = InitOptions { build_time: 1_793_491_200, open_consoles: false, ssh_keys: Vec::new() };
+        let options =
+            InitOptions { build_time: 1_793_491_200, open_consoles: false, ..InitOptions::default() };
         init_site(folder.path(), &"site".parse().unwrap(), &"demo".parse().unwrap(), &keys, &options)
             .unwrap();
         let mut site = SiteAndKeys::from(Site::load(folder.path()).unwrap());

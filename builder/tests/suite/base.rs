@@ -29,7 +29,7 @@ fn site(folder: &Path, base: &str, extra: &str) -> SiteAndKeys {
         admin_recipient: identity_file::generate().recipient().to_string(),
         signing_public: SigningKey::generate().unwrap().public().as_str().to_owned(),
     };
-    let options = InitOptions { build_time: 1_793_491_200, open_consoles: false, ssh_keys: Vec::new() };
+    let options = InitOptions { build_time: 1_793_491_200, open_consoles: false, ..InitOptions::default() };
     let dir = folder.join("site");
     init_site(&dir, &"lab".parse().unwrap(), &"alpha".parse().unwrap(), &keys, &options).unwrap();
     let path = dir.join("site.toml");

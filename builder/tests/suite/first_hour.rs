@@ -97,6 +97,24 @@ fn a_site_that_lets_no_one_in_says_so_until_someone_may_log_in() {
 }
 
 #[test]
+fn a_second_site_with_an_id_says_that_it_has_the_keys_of_the_first() {
+    let user = NewUser::new();
+    let said = user.ends(&["init", "one", "--id", "fleet"], 0);
+    assert!(said.contains("/config/psyops/fleet: keep a copy in a safe place\n"), "{said}");
+    let said = user.ends(&["init", "two", "--id", "fleet", "--base", "debian"], 0);
+    let keys = user.at("config/psyops/fleet");
+    let line =
+        format!("it has the private keys that were in {} before: another site with this id", keys.display());
+    assert!(said.contains(&line), "{said}");
+    let base = |site: &str| {
+        let text = fs::read_to_string(user.at(site).join("site.toml")).unwrap();
+        text.parse::<toml::Table>().unwrap()["base"].clone()
+    };
+    assert_eq!((base("one").as_str(), base("two").as_str()), (Some("micro"), Some("debian")));
+    user.ends(&["init", "three", "--base", "gentoo"], 2);
+}
+
+#[test]
 fn a_second_node_begins_without_the_roles_of_the_example() {
     let user = NewUser::new();
     user.ends(&["init", "fleet", "--node", "pi1"], 0);

@@ -26,7 +26,7 @@ fn site(folder: &Path) -> Result<PathBuf> {
         admin_recipient: identity_file::generate().recipient().to_string(),
         signing_public: SigningKey::generate()?.public().as_str().to_owned(),
     };
-    let options = InitOptions { build_time: 1_793_491_200, open_consoles: false, ssh_keys: Vec::new() };
+    let options = InitOptions { build_time: 1_793_491_200, open_consoles: false, ..InitOptions::default() };
     let site = folder.join("site");
     init_site(&site, &"lab".parse()?, &"alpha".parse()?, &keys, &options)?;
     let file = site.join("site.toml");

@@ -67,7 +67,7 @@ impl Fixture {
             signing_public: key.public().as_str().to_owned(),
         };
         let dir = folder.path().join("site");
-        let options = InitOptions { build_time: BUILD_TIME, open_consoles: false, ssh_keys: Vec::new() };
+        let options = InitOptions { build_time: BUILD_TIME, open_consoles: false, ..InitOptions::default() };
         init_site(&dir, &"lab".parse().unwrap(), &"alpha".parse().unwrap(), &keys, &options).unwrap();
         let toml = fs::read_to_string(dir.join("site.toml")).unwrap();
         let toml = toml.replace("base = \"micro\"", "base = \"debian\"");

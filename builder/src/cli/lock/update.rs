@@ -309,7 +309,7 @@ mod tests {
             let (id, node) = ("lab".parse().unwrap(), "pi1".parse().unwrap());
             let made = issue_keys(&config, &id, Timestamp::from_unix(0), &Passphrases::default()).unwrap();
             let options =
-                InitOptions { build_time: 1_793_491_200, open_consoles: false, ssh_keys: Vec::new() };
+                InitOptions { build_time: 1_793_491_200, open_consoles: false, ..InitOptions::default() };
             let site = init_site(&folder.path().join("site"), &id, &node, &made, &options).unwrap();
             let site = accept_new_site(site, &config, &Passphrases::default()).unwrap();
             let store = Store::at(&folder.path().join("store")).unwrap();

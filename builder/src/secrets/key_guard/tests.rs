@@ -24,7 +24,8 @@ impl Fixture {
             admin_recipient: identity.recipient().to_string(),
             signing_public: signing.public().as_str().to_owned(),
         };
-        let options = InitOptions { build_time: 1_793_491_200, open_consoles: false, ssh_keys: Vec::new() };
+        let options =
+            InitOptions { build_time: 1_793_491_200, open_consoles: false, ..InitOptions::default() };
         let name = |text: &str| text.parse().unwrap();
         let mut site = init_site(folder.path(), &name("lab"), &name("n1"), &keys, &options).unwrap();
         let (node, host) = (identity_file::generate(), HostKey::generate("root@n1").unwrap());

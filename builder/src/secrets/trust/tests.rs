@@ -22,7 +22,8 @@ impl Fixture {
         let config = fixture.folder.path().join("config");
         let id = "home".parse().unwrap();
         let keys = issue_keys(&config, &id, Timestamp::from_unix(0), &Passphrases::default()).unwrap();
-        let options = InitOptions { build_time: 1_700_000_000, open_consoles: false, ssh_keys: Vec::new() };
+        let options =
+            InitOptions { build_time: 1_700_000_000, open_consoles: false, ..InitOptions::default() };
         let node = "demo".parse().unwrap();
         init_site(&fixture.folder.path().join("site"), &id, &node, &keys, &options).unwrap();
         fixture

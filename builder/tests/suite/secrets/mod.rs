@@ -37,7 +37,8 @@ impl Home {
             &Passphrases::default(),
         )
         .unwrap();
-        let options = InitOptions { build_time: 1_700_000_000, open_consoles: true, ssh_keys: Vec::new() };
+        let options =
+            InitOptions { build_time: 1_700_000_000, open_consoles: true, ..InitOptions::default() };
         let name = "demo".parse().unwrap();
         init_site(&home.at("site"), &"home".parse().unwrap(), &name, &keys, &options).unwrap();
         home
