@@ -3,9 +3,9 @@
 use crate::error::{Class, Classified};
 use crate::input::read_limited;
 use crate::limits;
-use crate::site::is_login_key;
+use crate::site::{is_login_key, open_anywhere};
 use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -72,7 +72,9 @@ fn keys_in(folder: &Path) -> Vec<LoginKey> {
 /// The public key in a file.
 pub fn read(path: &Path) -> Result<LoginKey, LoginKeyError> {
     let failed = |source| LoginKeyError::Read { path: path.to_owned(), source };
-    let bytes = File::open(path).and_then(|file| read_limited(file, &limits::SITE_TEXT)).map_err(failed)?;
+    // Only a plain file: reading a pipe would wait for its writer.
+    let bytes =
+        open_anywhere(path).and_then(|file| read_limited(file, &limits::SITE_TEXT)).map_err(failed)?;
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     if !is_login_key(line) {
@@ -118,5 +120,10 @@ mod tests {
         assert_eq!(error.to_string(), format!("{} is not a public SSH key", private.display()));
         let error = read(&folder.path().join("missing.pub")).unwrap_err();
         assert_eq!(error.own_class(), Some(Class::MissingInput));
+        let pipe = folder.path().join("pipe.pub");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = read(&pipe).unwrap_err();
+        let expected = format!("cannot read the public key {}: it is a pipe, not a file", pipe.display());
+        assert_eq!(error.to_string(), expected);
     }
 }

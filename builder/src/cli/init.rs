@@ -172,7 +172,7 @@ fn make(args: &InitArgs) -> Result<Made, Error> {
         NewBase::Micro => Base::Micro,
         NewBase::Debian => Base::Debian,
     };
-    let options = InitOptions { build_time: now, open_consoles: false, ssh_keys, base: Some(base) };
+    let options = InitOptions { build_time: now, open_consoles: false, ssh_keys, base };
     let site = init_site(&args.dir, &id, &node, &keys, &options)?;
     let site = accept_new_site(site, &config, &passphrases)?;
     Ok(Made::Site { site: Box::new(site), node, keys: own_keys, has_old_keys, ssh_keys: paths })

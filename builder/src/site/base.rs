@@ -12,9 +12,10 @@ use std::str::FromStr;
 use toml::Spanned;
 
 /// The base of a site's nodes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Base {
     /// Only Debian's kernel, busybox and an SSH server.
+    #[default]
     Micro,
     /// A minimal Debian with systemd.
     Debian,
@@ -49,7 +50,7 @@ pub(super) fn base(
     typed: Option<&Spanned<String>>,
     extra: &[Spanned<String>],
 ) -> Result<Base, SiteError> {
-    let Some(typed) = typed else { return Ok(Base::Micro) };
+    let Some(typed) = typed else { return Ok(Base::default()) };
     let word = typed.get_ref();
     if !word.contains(':') && !Base::NAMES.iter().any(|(name, _)| name == word) {
         let known = Known::near(word, ["micro", "debian", "tar:FILE", "oci:REFERENCE"]);

@@ -38,8 +38,8 @@ pub struct InitOptions {
     pub open_consoles: bool,
     /// Lines of `authorized_keys`: who may log in as root over SSH.
     pub ssh_keys: Vec<String>,
-    /// The base of its nodes; `None` for the default.
-    pub base: Option<Base>,
+    /// The base of its nodes.
+    pub base: Base,
 }
 
 /// Why a site or a node could not be made.
@@ -172,7 +172,7 @@ fn fill(text: &str, id: &Name, node: &Name, keys: &GeneratedKeys, options: &Init
         .replace("@BUILD_TIME@", &rfc3339(options.build_time))
         .replace("@LOGIN@", if options.open_consoles { "shell" } else { "off" })
         .replace("@SSH@", &toml_lines(&options.ssh_keys))
-        .replace("@BASE@", &options.base.as_ref().unwrap_or(&Base::Micro).to_string())
+        .replace("@BASE@", &options.base.to_string())
 }
 
 /// Texts as the content of a TOML array: in one line if there are none, else a line for each.
